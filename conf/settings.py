@@ -1,0 +1,245 @@
+"""Settings, read once: ``default.toml``, then the file named by NIGHTSHELF_CONF, then NIGHTSHELF_<SECTION>__<KEY>.
+
+Defaults stand only in ``default.toml``; types and ranges stand only here. Relative paths start at the
+working folder.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import SettingsError as UnparsedVariable
+
+CONF_DIR = Path(__file__).parent
+DEFAULTS = CONF_DIR / "default.toml"
+SOURCES_DIR = CONF_DIR / "sources"
+
+
+class SettingsError(ValueError):
+    """A setting is unknown, missing or out of range; the message names key, value and what is allowed."""
+
+
+def between(low: float, high: float) -> Field:
+    return Field(ge=low, le=high)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Lake(Section):
+    uri: str = Field(min_length=1)
+    s3_endpoint: str
+    s3_region: str
+    min_free_mb: Annotated[int, between(0, 1_000_000)]
+
+
+class Identity(Section):
+    secret: SecretStr | None = None  # no default anywhere: from the environment, else from secret_file
+    secret_file: str
+    key_version: Annotated[int, between(1, 127)]
+
+    def secret_bytes(self) -> bytes:
+        """The secret behind the pseudonyms.
+
+        Raises:
+            SettingsError: neither NIGHTSHELF_IDENTITY__SECRET nor ``identity.secret_file`` holds 16 bytes or more.
+        """
+        if self.secret is not None:
+            value = self.secret.get_secret_value().encode()
+        else:
+            try:
+                value = Path(self.secret_file).read_bytes().strip()
+            except OSError as error:
+                raise SettingsError(
+                    f"no secret: identity.secret_file = {self.secret_file!r} cannot be read ({error.strerror}); set "
+                    "NIGHTSHELF_IDENTITY__SECRET or write 16 bytes or more to that file"
+                ) from None
+        if len(value) < 16:
+            raise SettingsError(f"the secret has {len(value)} bytes; allowed: 16 or more")
+        return value
+
+
+class Spark(Section):
+    master: str
+    driver_memory_mb: Annotated[int, between(512, 1_000_000)]
+    quick_below_events: Annotated[int, between(0, 1_000_000_000)]
+    shuffle_partitions: Annotated[int, between(1, 100_000)]
+
+
+class Ingest(Section):
+    landing: str
+    source: str
+    chunk_rows: Annotated[int, between(1_000, 100_000_000)]
+
+
+class Interactions(Section):
+    window_days: Annotated[int, between(1, 20_000)]
+    half_life_days: Annotated[int, between(1, 20_000)]
+    max_per_user_item_day: Annotated[int, between(1, 1_000)]
+    max_per_user_day: Annotated[int, between(1, 1_000_000)]
+
+
+class Cooccurrence(Section):
+    n_neighbors: Annotated[int, between(1, 1_000)]
+    min_pair: Annotated[int, between(1, 1_000)]
+    max_items: Annotated[int, between(2, 10_000)]
+    score: Literal["cosine", "lift", "llr"]
+    max_local_rows: Annotated[int, between(0, 1_000_000_000)]
+    shrink: Annotated[float, between(0, 1_000)]
+
+
+class Als(Section):
+    factors: Annotated[int, between(4, 512)]
+    iterations: Annotated[int, between(1, 100)]
+    regularization: Annotated[float, between(0, 1_000)]
+    alpha: Annotated[float, between(0.001, 1_000)]
+    seed: Annotated[int, between(0, 2**31 - 1)]
+
+
+class Candidates(Section):
+    n_per_source: Annotated[int, between(10, 1_000)]
+    block_users: Annotated[int, between(16, 100_000)]
+    max_history: Annotated[int, between(1, 1_000)]
+
+
+class Slates(Section):
+    n_items: Annotated[int, between(10, 255)]
+    n_seen: Annotated[int, between(0, 5_000)]
+    rank_constant: Annotated[int, between(1, 1_000)]
+    weight_als: Annotated[float, between(0, 100)]
+    weight_viewed_together: Annotated[float, between(0, 100)]
+    weight_bought_together: Annotated[float, between(0, 100)]
+
+
+class Trending(Section):
+    window_hours: Annotated[int, between(1, 20_000)]
+    half_life_hours: Annotated[int, between(1, 20_000)]
+    n_items: Annotated[int, between(10, 255)]
+    segments: tuple[Literal["category", "country", "device", "age_band"], ...]
+    min_users: Annotated[int, between(1, 1_000_000)]
+
+
+class Gate(Section):
+    min_user_coverage: Annotated[float, between(0, 1)]
+    min_item_coverage: Annotated[float, between(0, 1)]
+    min_fill: Annotated[float, between(0, 1)]
+    sample_rows: Annotated[int, between(100, 1_000_000)]
+
+
+class Redis(Section):
+    url: str = Field(pattern=r"^(redis|rediss|unix)://")
+    namespace: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")
+    connect_timeout_ms: Annotated[int, between(1, 60_000)]
+    read_timeout_ms: Annotated[int, between(1, 60_000)]
+
+
+class Publish(Section):
+    ttl_days: Annotated[int, between(1, 365)]
+    keep: Annotated[int, between(2, 20)]
+    verify_sample: Annotated[int, between(1, 1_000_000)]
+    pipeline_keys: Annotated[int, between(10, 100_000)]
+    timeout_ms: Annotated[int, between(100, 600_000)]
+    lease_s: Annotated[int, between(5, 3_600)]
+
+
+class Serving(Section):
+    host: str
+    port: Annotated[int, between(1, 65_535)]
+    workers: Annotated[int, between(1, 64)]
+    default_n: Annotated[int, between(1, 100)]
+    max_n: Annotated[int, between(1, 255)]
+    poll_ms: Annotated[int, between(50, 500)]
+    cache_dir: str
+
+
+class Settings(BaseSettings):
+    """All sections, frozen."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="NIGHTSHELF_", env_nested_delimiter="__")
+
+    lake: Lake
+    identity: Identity
+    spark: Spark
+    ingest: Ingest
+    interactions: Interactions
+    cooccurrence: Cooccurrence
+    als: Als
+    candidates: Candidates
+    slates: Slates
+    trending: Trending
+    gate: Gate
+    redis: Redis
+    publish: Publish
+    serving: Serving
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        **_: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        files = [path for path in (os.environ.get("NIGHTSHELF_CONF"),) if path]
+        layers = [TomlConfigSettingsSource(settings_cls, toml_file=path) for path in (*files, DEFAULTS)]
+        return (init_settings, env_settings, *layers)
+
+
+def load_settings(**overrides: dict) -> Settings:
+    """Read and check all settings; ``overrides`` (section=dict) win over everything.
+
+    Raises:
+        SettingsError: the file named by NIGHTSHELF_CONF is missing or no TOML, or a key or value is not allowed.
+    """
+    path = os.environ.get("NIGHTSHELF_CONF")
+    if path and not Path(path).is_file():
+        raise SettingsError(f"NIGHTSHELF_CONF = {path!r}: no such file")
+    try:
+        refuse_unknown_variables()
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("; ".join(explain(problem) for problem in error.errors())) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from None
+    except UnparsedVariable as error:
+        raise SettingsError(f"environment: {error}; a list is written as JSON, such as '[\"country\"]'") from None
+
+
+def refuse_unknown_variables() -> None:
+    """A misspelt NIGHTSHELF_ variable would silently do nothing: refuse it, naming what is near."""
+    known = {"NIGHTSHELF_CONF"} | {
+        f"NIGHTSHELF_{section}__{key}".upper()
+        for section, field in Settings.model_fields.items()
+        for key in field.annotation.model_fields
+    }
+    for name in sorted(os.environ):
+        if name.startswith("NIGHTSHELF_") and name not in known:
+            raise SettingsError(f"environment variable {name}: no such setting; see {DEFAULTS.name} for all")
+
+
+def explain(problem: dict) -> str:
+    """One pydantic problem as ``key = value: what is allowed``."""
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"setting {key}: no such setting; see {DEFAULTS.name} for all"
+    section, _, name = key.partition(".")
+    value = "(hidden)" if name == "secret" else repr(problem["input"])
+    return f"setting {key} = {value}: {problem['msg']}; allowed: {allowed(section, name.partition('.')[0])}"
+
+
+def allowed(section: str, name: str) -> str:
+    """The type and range of a setting, in words."""
+    model = Settings.model_fields.get(section)
+    field = model.annotation.model_fields.get(name) if model else None
+    if field is None:
+        return "see default.toml"
+    bounds = {type(m).__name__: m for m in field.metadata}
+    if "Ge" in bounds and "Le" in bounds:
+        return f"{getattr(field.annotation, '__name__', field.annotation)} from {bounds['Ge'].ge} to {bounds['Le'].le}"
+    return str(field.annotation).replace("typing.", "").removeprefix("<class '").removesuffix("'>") + "".join(
+        f" like {m.pattern}" for m in field.metadata if getattr(m, "pattern", None)
+    )
