@@ -1,0 +1,1 @@
+"""Batch jobs: each reads committed tables, transforms, and commits its own."""

@@ -1,0 +1,64 @@
+"""The command ``nightshelf``. Imports lazily: a subcommand pays only for what it uses.
+
+Exit codes: 0 done, 2 usage or configuration, 3 the data gate refused (do not retry), 75 temporary (retry), 130 Ctrl-C.
+"""
+
+import argparse
+import importlib
+import sys
+
+from conf.settings import SettingsError, load_settings
+from jobs.rim.errors import EXIT_REFUSED, EXIT_TEMPORARY, EXIT_USAGE, GateRefused, TemporaryError, UsageError
+
+COMMANDS = {  # name -> (module, what it does)
+    "generate": ("jobs.generate", "make a shop's traffic to try things on"),
+    "check-source": ("jobs.check_source", "say what an ingest of your events would do"),
+    "ingest": ("jobs.ingest", "read events into the lake as one batch"),
+    "people": ("jobs.people", "list a few recently active users of a source"),
+    "snapshot": ("jobs.snapshot", "print the number of the newest batch, for a run to pin"),
+    "run": ("jobs.run", "run computing steps: interactions cooccurrence als candidates slates trending"),
+    "gate": ("jobs.gate", "judge computed tables before they leave the lake"),
+    "publish": ("jobs.publish", "load generations into Redis, verify, switch the release"),
+    "explain": ("jobs.explain", "ask the running API about a person and tell the path in words"),
+}
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser; only the module of ``command`` is imported."""
+    parser = argparse.ArgumentParser(
+        prog="nightshelf", description="Recommendations computed by night.", epilog=__doc__.split("\n\n")[1]
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, summary) in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=summary)
+        if name == command:
+            importlib.import_module(module).add_arguments(sub)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand; expected failures become one line on stderr and their exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    command = next((word for word in argv if not word.startswith("-")), None)
+    try:
+        args = build_parser(command).parse_args(argv)
+        return importlib.import_module(COMMANDS[args.command][0]).main(args, load_settings())
+    except (UsageError, SettingsError) as error:
+        return complain(error, EXIT_USAGE)
+    except GateRefused as error:
+        return complain(error, EXIT_REFUSED)
+    except TemporaryError as error:
+        return complain(error, EXIT_TEMPORARY)
+    except OSError as error:
+        return complain(error, EXIT_TEMPORARY)
+    except KeyboardInterrupt:
+        return 130
+
+
+def complain(error: Exception, code: int) -> int:
+    print(f"nightshelf: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""The lake: Parquet files that exist once a manifest names them, and manifests that are created once or not at all.
+
+Raw tables (events, quarantine, items, users, item_dictionary) grow by numbered batches under ``batches/``: the number
+is the lake's clock, and a *snapshot* N means batches 1..N. Computed tables live at ``table/as_of=…/v=…``; the version
+is a hash of everything that went in, so an equal run finds its own result and a changed one writes beside it.
+"""
+
+import uuid
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from conf.settings import Lake as LakeSettings
+from jobs.rim.errors import UsageError
+from jobs.rim.manifest import Batch, DataFile, Manifest, compact, decode, encode
+from jobs.rim.store import open_store
+from schemas.arrow import arrow_schema
+from schemas.tables import TABLES
+
+ROW_GROUP_ROWS = 128_000
+READ_THREADS = 8
+
+
+class Lake:
+    """Reads and commits. Every method that writes leaves only files no manifest names if it dies half-way."""
+
+    def __init__(self, store):
+        self.store = store
+
+    @classmethod
+    def open(cls, settings: LakeSettings) -> "Lake":
+        return cls(open_store(settings))
+
+    # raw tables: numbered batches
+
+    def batches(self, snapshot: int | None = None) -> list[Batch]:
+        """Batches 1..snapshot in order (all when None).
+
+        Raises:
+            UsageError: the snapshot is below 0 or newer than the lake.
+        """
+        keys = self.store.list("batches")
+        if snapshot is not None:
+            if not 0 <= snapshot <= len(keys):
+                raise UsageError(f"there is no snapshot {snapshot}: the lake has {len(keys)} batches")
+            keys = keys[:snapshot]
+        with ThreadPoolExecutor(READ_THREADS) as pool:
+            return [decode(Batch, data) for data in pool.map(self.store.get, keys)]
+
+    def snapshot(self) -> int:
+        """Number of the newest batch; 0 for an empty lake."""
+        return len(self.store.list("batches"))
+
+    def commit_batch(self, batch: Batch) -> bool:
+        """Append the batch; False when another writer took its number first: look again and retry.
+
+        Raises:
+            ValueError: the batch before it is not there.
+        """
+        if batch.number > 1 and self.store.get(f"batches/{batch.number - 1:010d}.json") is None:
+            raise ValueError(f"batch {batch.number} after {self.snapshot()} batches; numbers leave no gaps")
+        return self.store.put_if_absent(f"batches/{batch.number:010d}.json", encode(batch))
+
+    # computed tables: one manifest per job, as_of and version
+
+    def manifest(self, job: str, as_of: datetime, version: str) -> Manifest | None:
+        """The committed run, or None."""
+        data = self.store.get(manifest_key(job, as_of, version))
+        return None if data is None else decode(Manifest, data)
+
+    def commit(self, manifest: Manifest) -> bool:
+        """Make the run's files visible; False when an equal run was committed first (its files are as good)."""
+        as_of = datetime.fromisoformat(manifest.as_of)
+        return self.store.put_if_absent(manifest_key(manifest.job, as_of, manifest.version), encode(manifest))
+
+    # files
+
+    def attempt_key(self, table: str, as_of: datetime, version: str) -> str:
+        """A fresh folder for one attempt at writing a computed table."""
+        return f"{table}/as_of={compact(as_of)}/v={version}/{uuid.uuid4().hex[:12]}"
+
+    def write(self, key: str, table: str, rows: pa.Table) -> DataFile:
+        """Write one Parquet file at ``key`` with the table's own schema; checks nullability.
+
+        Raises:
+            ValueError: a column that may not be null has nulls.
+        """
+        schema = arrow_schema(TABLES[table])
+        rows = rows.select(schema.names).cast(schema)
+        self.store.make_room()
+        self.store.prepare(key)
+        with self.store.fs.open_output_stream(self.store.path(key)) as sink:
+            pq.write_table(rows, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+        return self.describe(key, table)
+
+    def describe(self, key: str, table: str) -> DataFile:
+        """Read back a file just written: its rows, bytes, checksum; refuses nulls where the schema has none."""
+        with self.store.fs.open_input_file(self.store.path(key)) as source:
+            data = source.read()
+        refuse_nulls(data, table, key)
+        return DataFile(key, pq.read_metadata(pa.BufferReader(data)).num_rows, len(data), zlib.crc32(data))
+
+    def describe_attempt(self, key: str, table: str) -> list[DataFile]:
+        """The non-empty Parquet files one attempt wrote below ``key``."""
+        keys = [path for path in self.store.list(key) if path.endswith(".parquet")]
+        return [file for file in (self.describe(path, table) for path in keys) if file.rows]
+
+    def read(self, table: str, files: list[DataFile], columns: list[str] | None = None) -> pa.Table:
+        """All rows of some files, in file order; an empty table when there are none."""
+        schema = arrow_schema(TABLES[table])
+        schema = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+        parts = [pq.read_table(self.store.path(f.path), filesystem=self.store.fs, columns=columns) for f in files]
+        return pa.concat_tables([part.cast(schema) for part in parts]) if parts else schema.empty_table()
+
+    def iter_batches(self, files: list[DataFile], columns: list[str], rows: int = 65_536) -> Iterator[pa.RecordBatch]:
+        """Record batches of some files, in bounded memory."""
+        for file in files:
+            with self.store.fs.open_input_file(self.store.path(file.path)) as source:
+                yield from pq.ParquetFile(source).iter_batches(batch_size=rows, columns=columns)
+
+    def uris(self, files: list[DataFile]) -> list[str]:
+        """Where Spark finds the files."""
+        return [self.store.uri(file.path) for file in files]
+
+    # raw tables as a reader at a snapshot sees them
+
+    def event_files(self, snapshot: int, start: datetime, end: datetime) -> list[DataFile]:
+        """Files that hold events of [start, end), from batches 1..snapshot."""
+        low, high = hour_key(start), hour_key(end)
+        return [
+            file
+            for batch in self.batches(snapshot)
+            for file in batch.files.get("events", ())
+            if any(low <= hour < high or (hour == high and end != floor_hour(end)) for hour in file.hours)
+        ]
+
+    def dictionary(self, snapshot: int) -> pa.Table:
+        """item_id and item_idx of all items known at the snapshot, by index."""
+        files = [f for batch in self.batches(snapshot) for f in batch.files.get("item_dictionary", ())]
+        return self.read("item_dictionary", files).sort_by("item_idx")
+
+    def current(self, table: str, snapshot: int, as_of: datetime) -> pa.Table:
+        """Items or users as known at ``as_of``: the newest valid_from not after it; of equals, the later batch's."""
+        parts = [
+            self.read(table, batch.files[table]).append_column(
+                "_number", pa.array([batch.number] * sum(f.rows for f in batch.files[table]), pa.int64())
+            )
+            for batch in self.batches(snapshot)
+            if batch.files.get(table)
+        ]
+        schema = arrow_schema(TABLES[table])
+        if not parts:
+            return schema.empty_table()
+        rows = pa.concat_tables(parts)
+        rows = rows.filter(pc.less_equal(rows["valid_from"], pa.scalar(as_of, schema.field("valid_from").type)))
+        key = TABLES[table].key[0]
+        rows = rows.sort_by([(key, "ascending"), ("valid_from", "ascending"), ("_number", "ascending")])
+        ids = rows[key].combine_chunks()
+        if len(ids) == 0:
+            return schema.empty_table()
+        last = pa.concat_arrays([pc.not_equal(ids[:-1], ids[1:]), pa.array([True])])
+        return rows.filter(last).select(schema.names)
+
+
+def manifest_key(job: str, as_of: datetime, version: str) -> str:
+    return f"manifests/{job}/as_of={compact(as_of)}/v={version}.json"
+
+
+def hour_key(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H")
+
+
+def floor_hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def refuse_nulls(data: bytes, table: str, key: str) -> None:
+    """Raise ValueError when a column, or a list in it, has nulls the schema does not allow."""
+    file = pq.ParquetFile(pa.BufferReader(data))
+    for column in (column for column in TABLES[table].columns if not column.nullable):
+        nulls = count_nulls(file.metadata, column.name)
+        if nulls and column.type.startswith("list<"):  # statistics count empty lists, too: look
+            values = file.read([column.name])[column.name]
+            nulls = values.null_count + sum(chunk.flatten().null_count for chunk in values.chunks)
+        if nulls:
+            raise ValueError(f"{key}: {table}.{column.name} has {nulls} nulls; allowed: none")
+
+
+def count_nulls(footer: pq.FileMetaData, name: str) -> int:
+    """Nulls of a column's leaf, as the footer counts them; a group without statistics counts as none."""
+    paths = [footer.schema.column(k).path for k in range(footer.num_columns)]
+    leaf = next(k for k, path in enumerate(paths) if path.partition(".")[0] == name)
+    found = [footer.row_group(group).column(leaf).statistics for group in range(footer.num_row_groups)]
+    return sum(statistics.null_count or 0 for statistics in found if statistics is not None)

@@ -1,0 +1,148 @@
+"""Which job makes which table, and the version of a run: a hash of everything that goes in.
+
+``version`` is computed without looking at results, so any task finds the tables of its own run by the run's ``as_of``
+and snapshot alone: there is no "latest" to race with.
+"""
+
+import hashlib
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+import orjson
+
+from conf.settings import Settings
+from jobs.rim.errors import TemporaryError, UsageError
+from jobs.rim.lake import Lake, hour_key
+from jobs.rim.manifest import Manifest, iso
+from schemas.tables import SCHEMA_VERSION
+
+RAW = ("events", "event_weights", "items", "users", "item_dictionary")
+MAKERS = {  # computed table -> the job that makes it
+    "interactions": "interactions",
+    "item_neighbors": "cooccurrence",
+    "user_factors": "als",
+    "item_factors": "als",
+    "candidates": "candidates",
+    "slates": "slates",
+    "trending": "trending",
+}
+CODE_ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A step: its input and output tables, the settings it uses, its engine and its transform.
+
+    ``transform(inputs, as_of, settings)`` takes and gives ``{table: rows}``: Spark DataFrames for engine ``spark``
+    (Arrow for those named in ``arrow_inputs``), Arrow tables for ``local``. ``window`` says how far back raw events go.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    settings: tuple[str, ...]
+    engine: str
+    transform: Callable[[Mapping, datetime, Settings], Mapping]
+    arrow_inputs: tuple[str, ...] = ()
+    window: Callable[[Settings], timedelta] | None = None
+
+
+@lru_cache
+def job(name: str) -> Job:
+    """The job of a name, as its own file declares it.
+
+    Raises:
+        UsageError: there is no such job.
+    """
+    if name not in set(MAKERS.values()):
+        raise UsageError(f"no step {name!r}; steps are {', '.join(dict.fromkeys(MAKERS.values()))}")
+    return importlib.import_module(f"jobs.{name}").JOB
+
+
+@lru_cache
+def code_version() -> str:
+    """Hash of the code that computes: every .py of jobs, schemas and conf."""
+    digest = hashlib.blake2b(digest_size=6)
+    for path in sorted(p for part in ("jobs", "schemas", "conf") for p in (CODE_ROOT / part).rglob("*.py")):
+        digest.update(path.relative_to(CODE_ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def content_hash(value: object) -> str:
+    """16 hex digits of a JSON value."""
+    return hashlib.blake2b(orjson.dumps(value, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+
+
+def settings_hash(settings: Settings, sections: tuple[str, ...]) -> str:
+    return content_hash({name: getattr(settings, name).model_dump(mode="json") for name in sections})
+
+
+class Lineage:
+    """Versions and manifests of one run: one lake, one ``as_of``, one snapshot, one settings object."""
+
+    def __init__(self, lake: Lake, settings: Settings, as_of: datetime, snapshot: int | None = None):
+        self.lake, self.settings, self.as_of = lake, settings, as_of.astimezone(UTC)
+        self.snapshot = lake.snapshot() if snapshot is None else snapshot
+        self.batches = lake.batches(self.snapshot)
+        if not self.batches:
+            raise UsageError("the lake is empty: run `nightshelf ingest` first")
+        self._versions: dict[str, str] = {}
+
+    def window_start(self, of: Job) -> datetime:
+        return self.as_of - of.window(self.settings) if of.window else datetime.min.replace(tzinfo=UTC)
+
+    def raw_version(self, table: str, of: Job) -> str:
+        """Hash of the batches that hold rows of a raw table the job would read."""
+        if table == "item_dictionary":
+            return str(self.batches[-1].n_items)
+        if table == "event_weights":
+            return content_hash({batch.source: batch.accounts.get("weights") for batch in self.batches})
+        if table != "events":
+            return content_hash([b.batch_id for b in self.batches if b.files.get(table)])
+        low = hour_key(self.window_start(of)) if of.window else ""
+        high = hour_key(self.as_of - timedelta(microseconds=1))  # the last hour with a moment before as_of
+        return content_hash([b.batch_id for b in self.batches if any(low <= hour <= high for hour in b.hours())])
+
+    def inputs(self, of: Job) -> dict[str, str]:
+        """The version of each input table."""
+        return {t: self.raw_version(t, of) if t in RAW else self.version(MAKERS[t]) for t in of.inputs}
+
+    def version(self, name: str) -> str:
+        """16 hex digits: inputs' versions, settings used, code, schema."""
+        if name not in self._versions:
+            of = job(name)
+            self._versions[name] = content_hash(
+                [
+                    name,
+                    iso(self.as_of),
+                    self.inputs(of),
+                    settings_hash(self.settings, of.settings),
+                    code_version(),
+                    SCHEMA_VERSION,
+                ]
+            )
+        return self._versions[name]
+
+    def find(self, table: str) -> Manifest | None:
+        """The committed run that made a computed table for this run, or None."""
+        name = MAKERS[table]
+        return self.lake.manifest(name, self.as_of, self.version(name))
+
+    def resolve(self, table: str) -> Manifest:
+        """As ``find``.
+
+        Raises:
+            TemporaryError: the run that makes it has not been committed yet.
+        """
+        manifest = self.find(table)
+        if manifest is None:
+            name = MAKERS[table]
+            raise TemporaryError(
+                f"{table} as of {iso(self.as_of)} (snapshot {self.snapshot}, version {self.version(name)}) is not "
+                f"in the lake: run `nightshelf run {name} --as-of {iso(self.as_of)} --snapshot {self.snapshot}` first"
+            )
+        return manifest

@@ -1,0 +1,86 @@
+"""Rows of the lake as keys and packed values. Pure: takes Arrow data, gives pairs of bytes."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.rim.manifest import DataFile
+from schemas.codec import CODEC_VERSION, MAX_ITEMS, NONE, pack_ids, pack_list
+from schemas.keys import Keys
+
+SLATE_COLUMNS = ["user_id", "items", "scores", "sources", "because_of", "seen"]
+NEIGHBOR_COLUMNS = ["item_idx", "kind", "rank", "neighbor_idx", "score"]
+TRENDING_COLUMNS = ["segment", "rank", "item_idx", "score"]
+Entries = Iterator[tuple[str, bytes]]
+
+
+def generation_id(surface: str, as_of: str, files: Iterable[DataFile], dictionary: int, key_version: int) -> str:
+    """``<surface>-<as_of>-<12 hex digits>``: equal data, as_of, dictionary, key and codec give an equal id.
+
+    The data counts by its files' rows, bytes and checksums, not by their names or order.
+    """
+    content = sorted((file.rows, file.bytes, file.crc32) for file in files)
+    made_of = orjson.dumps([surface, as_of, content, dictionary, key_version, CODEC_VERSION])
+    stamp = as_of.replace("-", "").replace(":", "")
+    return f"{surface}-{stamp}-{hashlib.blake2b(made_of, digest_size=6).hexdigest()}"
+
+
+def slate_entries(batches: Iterable[pa.RecordBatch], keys: Keys, tag: str) -> Entries:
+    """Two keys a user: the slate, and (unless empty) the seen items."""
+    for batch in batches:
+        columns = [batch.column(name).to_pylist() for name in SLATE_COLUMNS]
+        for user_id, items, scores, sources, because_of, seen in zip(*columns, strict=True):
+            yield keys.slate(user_id, tag), pack_list(items, scores, sources, because_of)
+            if seen:
+                yield keys.seen(user_id, tag), pack_ids(seen)
+
+
+def neighbor_entries(rows: pa.Table, keys: Keys, tag: str, kinds: tuple[str, ...]) -> Entries:
+    """One key an item: its neighbors of the first kind by rank, filled up from the further kinds, no repeats."""
+    rows = rows.filter(pc.is_in(rows["kind"], pa.array(kinds)))
+    order = pc.index_in(rows["kind"].cast(pa.string()), pa.array(kinds))
+    rows = rows.append_column("order", order).sort_by(
+        [("item_idx", "ascending"), ("order", "ascending"), ("rank", "ascending")]
+    )
+    columns = [rows[name].to_pylist() for name in ("item_idx", "neighbor_idx", "score", "order")]
+    for item_idx, group in groupby(zip(*columns, strict=True), key=lambda row: row[0]):
+        best: dict[int, tuple[float, str]] = {}
+        for _, neighbor, score, place in group:
+            if len(best) < MAX_ITEMS and neighbor != item_idx:
+                best.setdefault(neighbor, (score, kinds[place]))
+        scores, sources = zip(*best.values(), strict=True) if best else ((), ())
+        yield keys.neighbors(item_idx, tag), pack_list(list(best), scores, sources, [NONE] * len(best))
+
+
+def trending_entries(rows: pa.Table, keys: Keys, tag: str) -> Entries:
+    """One key a segment, and one that lists the segments."""
+    rows = rows.sort_by([("segment", "ascending"), ("rank", "ascending")])
+    columns = [rows[name].to_pylist() for name in ("segment", "item_idx", "score")]
+    segments = []
+    for segment, group in groupby(zip(*columns, strict=True), key=lambda row: row[0]):
+        chosen = list(group)[:MAX_ITEMS]
+        _, items, scores = zip(*chosen, strict=True)
+        segments.append(segment)
+        yield keys.trending(segment, tag), pack_list(items, scores, ["trending"] * len(items), [NONE] * len(items))
+    yield keys.segments(tag), orjson.dumps(segments)
+
+
+def catalogue_rows(dictionary: pa.Table, items: pa.Table) -> Iterator[tuple[str, str | None, str | None, bool]]:
+    """item_id, title, category, available by item_idx; an item the items table does not know may be recommended.
+
+    Raises:
+        ValueError: the dictionary's indices are not 0, 1, 2, ...
+    """
+    columns = [items[name].to_pylist() for name in ("item_id", "title", "category", "available")]
+    known = {item_id: rest for item_id, *rest in zip(*columns, strict=True)}
+    dictionary = dictionary.sort_by("item_idx")
+    for place, idx in enumerate(dictionary["item_idx"].to_pylist()):
+        if place != idx:
+            raise ValueError(f"item_dictionary has item_idx {idx} at place {place}; allowed: 0, 1, 2, … without gaps")
+    for item_id in dictionary["item_id"].to_pylist():
+        title, category, available = known.get(item_id, (None, None, True))
+        yield item_id, title, category, available

@@ -1,0 +1,140 @@
+"""Runs steps: resolve inputs by manifest, transform, write to a fresh attempt, commit. Skips what is committed."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+from conf.settings import Settings
+from jobs.rim.lake import Lake
+from jobs.rim.lineage import RAW, Job, Lineage, code_version, job, settings_hash
+from jobs.rim.manifest import Batch, DataFile, Manifest, iso
+from schemas.tables import SCHEMA_VERSION, TABLES
+
+
+def run_steps(
+    names: list[str], as_of: datetime, snapshot: int | None, settings: Settings, say: Callable = print
+) -> None:
+    """Run steps in order, starting Spark once and only if a step needs it."""
+    lake = Lake.open(settings.lake)
+    lineage = Lineage(lake, settings, as_of, snapshot)
+    with ExitStack() as stack:
+        sessions: list = []
+
+        def spark():
+            if not sessions:
+                from jobs.rim.spark_session import spark_session
+
+                quick = n_events(lineage.batches) < settings.spark.quick_below_events
+                sessions.append(stack.enter_context(spark_session(settings, " ".join(names), quick)))
+            return sessions[0]
+
+        for name in names:
+            say(run_step(job(name), lineage, spark))
+
+
+def n_events(batches: list[Batch]) -> int:
+    return sum(file.rows for batch in batches for file in batch.files.get("events", ()))
+
+
+def run_step(of: Job, lineage: Lineage, spark: Callable) -> str:
+    """Run one step unless its version is committed; returns one line that says what happened."""
+    version = lineage.version(of.name)
+    done = lineage.lake.manifest(of.name, lineage.as_of, version)
+    if done is not None:
+        return f"{of.name}: already committed as {version} ({describe_rows(done)})"
+    session = spark() if of.engine == "spark" else None
+    started = time.monotonic()
+    results = of.transform(read_inputs(of, lineage, session), lineage.as_of, lineage.settings)
+    files = {table: write_output(table, results[table], lineage, version) for table in of.outputs}
+    measured = {"seconds": round(time.monotonic() - started, 3)} | dict(results.get("measured", {}))
+    manifest = build_manifest(of, lineage, version, files, measured)
+    lineage.lake.commit(manifest)
+    return f"{of.name}: {describe_rows(manifest)} in {measured['seconds']:.1f} s, version {version}"
+
+
+def describe_rows(manifest: Manifest) -> str:
+    return ", ".join(f"{manifest.rows(table):,} {table}" for table in manifest.files)
+
+
+def read_inputs(of: Job, lineage: Lineage, session) -> Mapping:
+    """Each declared input: a Spark DataFrame, or Arrow for local jobs and ``arrow_inputs``."""
+    local = of.inputs if of.engine == "local" else of.arrow_inputs
+    return {t: read_arrow(t, of, lineage) if t in local else read_spark(t, of, lineage, session) for t in of.inputs}
+
+
+def read_arrow(table: str, of: Job, lineage: Lineage):
+    lake = lineage.lake
+    if table in ("items", "users"):
+        return lake.current(table, lineage.snapshot, lineage.as_of)
+    if table == "item_dictionary":
+        return lake.dictionary(lineage.snapshot)
+    if table == "event_weights":
+        return event_weights(lineage.batches)
+    return lake.read(table, lineage.resolve(table).files[table])
+
+
+def event_weights(batches: list[Batch]):
+    """What an event says of a user's interest, by source; a source's newest batch decides."""
+    import pyarrow as pa
+
+    from schemas.arrow import arrow_schema
+
+    newest = {batch.source: batch.accounts.get("weights", []) for batch in batches}
+    rows = [{"source": source} | weight for source, weights in newest.items() for weight in weights]
+    return pa.Table.from_pylist(rows, arrow_schema(TABLES["event_weights"]))
+
+
+def read_spark(table: str, of: Job, lineage: Lineage, session):
+    """Spark reads the files the manifests name; events are cut to the job's window and ``as_of``."""
+    from pyspark.sql import functions as F
+
+    from schemas.spark import spark_schema
+
+    schema = spark_schema(TABLES[table])
+    if table in RAW and table != "events":
+        rows = read_arrow(table, of, lineage)
+        return session.createDataFrame(rows, schema) if rows.num_rows else session.createDataFrame([], schema)
+    files = input_files(table, of, lineage)
+    if not files:
+        return session.createDataFrame([], schema)
+    frame = session.read.schema(schema).parquet(*lineage.lake.uris(files))
+    if table == "events":
+        frame = frame.where((F.col("event_time") >= lineage.window_start(of)) & (F.col("event_time") < lineage.as_of))
+    return frame
+
+
+def input_files(table: str, of: Job, lineage: Lineage) -> list[DataFile]:
+    if table == "events":
+        return lineage.lake.event_files(lineage.snapshot, lineage.window_start(of), lineage.as_of)
+    return lineage.resolve(table).files[table]
+
+
+def write_output(table: str, rows, lineage: Lineage, version: str) -> list[DataFile]:
+    """Write to an attempt's own folder; nothing sees it before the manifest names it."""
+    lake = lineage.lake
+    key = lake.attempt_key(table, lineage.as_of, version)
+    lake.store.make_room()
+    if hasattr(rows, "sparkSession"):
+        from schemas.spark import spark_schema
+
+        columns = [rows[field.name].cast(field.dataType).alias(field.name) for field in spark_schema(TABLES[table])]
+        rows.select(columns).write.parquet(lake.store.uri(key))
+        return lake.describe_attempt(key, table)
+    return [lake.write(f"{key}/part-00000.parquet", table, rows)] if rows.num_rows else []
+
+
+def build_manifest(of: Job, lineage: Lineage, version: str, files: dict, measured: dict) -> Manifest:
+    return Manifest(
+        job=of.name,
+        as_of=iso(lineage.as_of),
+        version=version,
+        created_at=iso(datetime.now(UTC)),
+        schema_version=SCHEMA_VERSION,
+        code_version=code_version(),
+        settings_hash=settings_hash(lineage.settings, of.settings),
+        snapshot=lineage.snapshot,
+        inputs=lineage.inputs(of),
+        files=files,
+        measured=measured,
+    )

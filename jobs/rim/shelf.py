@@ -1,0 +1,104 @@
+"""What the lake holds for a publish: generations and the catalogue, only as the gate has passed them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jobs.rim.errors import GateRefused
+from jobs.rim.lake import Lake
+from jobs.rim.lineage import Lineage
+from jobs.rim.manifest import DataFile, Manifest, iso
+from jobs.rim.packing import (
+    NEIGHBOR_COLUMNS,
+    SLATE_COLUMNS,
+    TRENDING_COLUMNS,
+    Entries,
+    catalogue_rows,
+    generation_id,
+    neighbor_entries,
+    slate_entries,
+    trending_entries,
+)
+from jobs.rim.verdict import read_verdict
+from schemas.catalogue import pack_catalogue
+from schemas.keys import Keys, tag_of
+
+TABLE_OF = {
+    "for_you": "slates",
+    "similar": "item_neighbors",
+    "bought_together": "item_neighbors",
+    "trending": "trending",
+}
+KINDS_OF = {"similar": ("viewed_together", "bought_together"), "bought_together": ("bought_together",)}
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One generation to publish; ``entries`` makes its keys and packed values afresh each time it is called."""
+
+    surface: str
+    name: str
+    as_of: str
+    generated_at: str
+    dictionary: int
+    entries: Callable[[], Entries]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Everything one publish needs; ``catalogue()`` packs the items as known at ``as_of``."""
+
+    generations: tuple[Generation, ...]
+    as_of: str
+    dictionary: int
+    key_version: int
+    catalogue: Callable[[], bytes]
+
+
+def read_shelf(lineage: Lineage, surfaces: tuple[str, ...], keys: Keys) -> Shelf:
+    """What the lake holds for these surfaces.
+
+    Raises:
+        TemporaryError: a table has not been computed yet.
+        GateRefused: the gate has not passed exactly this version of it.
+    """
+    manifests = {table: passed(lineage, table) for table in dict.fromkeys(TABLE_OF[surface] for surface in surfaces)}
+    generations = tuple(generation(lineage, surface, manifests[TABLE_OF[surface]], keys) for surface in surfaces)
+    n_items = lineage.batches[-1].n_items
+
+    def catalogue() -> bytes:
+        items = lineage.lake.current("items", lineage.snapshot, lineage.as_of)
+        return pack_catalogue(catalogue_rows(lineage.lake.dictionary(lineage.snapshot), items), n_items)
+
+    return Shelf(generations, iso(lineage.as_of), n_items, lineage.settings.identity.key_version, catalogue)
+
+
+def passed(lineage: Lineage, table: str) -> Manifest:
+    """The committed run of a table the gate has let pass."""
+    manifest = lineage.resolve(table)
+    verdict = read_verdict(table, lineage)
+    if verdict is None:
+        raise GateRefused(
+            f"{table} {manifest.version}, as of {manifest.as_of}, was not judged: run `nightshelf gate --tables "
+            f"{table} --as-of {manifest.as_of} --snapshot {lineage.snapshot}` first"
+        )
+    if not verdict.passed:
+        raise GateRefused(f"{table} {manifest.version} did not pass the gate: {', '.join(verdict.failures)}")
+    return manifest
+
+
+def generation(lineage: Lineage, surface: str, manifest: Manifest, keys: Keys) -> Generation:
+    files = manifest.files[TABLE_OF[surface]]
+    n_items, as_of = lineage.batches[-1].n_items, iso(lineage.as_of)
+    name = generation_id(surface, as_of, files, n_items, lineage.settings.identity.key_version)
+    entries = entries_of(lineage.lake, surface, files, keys, tag_of(name))
+    return Generation(surface, name, as_of, manifest.created_at, n_items, entries)
+
+
+def entries_of(lake: Lake, surface: str, files: list[DataFile], keys: Keys, tag: str) -> Callable[[], Entries]:
+    """How to make the keys and packed values of a surface from its table's files."""
+    if surface == "for_you":
+        return lambda: slate_entries(lake.iter_batches(files, SLATE_COLUMNS), keys, tag)
+    if surface == "trending":
+        return lambda: trending_entries(lake.read("trending", files, TRENDING_COLUMNS), keys, tag)
+    kinds = KINDS_OF[surface]
+    return lambda: neighbor_entries(lake.read("item_neighbors", files, NEIGHBOR_COLUMNS), keys, tag, kinds)

