@@ -1,0 +1,152 @@
+"""Which items go together? Viewed together: by the same person or anonymous visit. Bought together: in one basket.
+
+Each contributor counts a pair once, with at most ``max_items`` of its newest items, so neither a bot nor a wholesaler
+decides. Scores are functions of four counts: n_pair, n_item, n_neighbor and n (contributors in all). Up to
+``max_local_rows`` contributions are counted by a sparse product in this process, more by Spark SQL, to equal tables.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import reduce
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from conf.settings import Settings
+from jobs.kernels.pairs import top_pairs
+from jobs.rim.lineage import Job
+from schemas.tables import NEIGHBOR_KINDS, NO_SIGN_OF_LIKING
+
+
+def transform(inputs: Mapping[str, DataFrame], as_of: datetime, settings: Settings) -> dict[str, DataFrame]:
+    """events, interactions, item_dictionary → item_neighbors."""
+    wanted = settings.cooccurrence
+    events = inputs["events"].join(F.broadcast(inputs["item_dictionary"]), "item_id", how="inner")
+    viewed = visits(events, inputs["interactions"]).withColumn("kind", F.lit("viewed_together"))
+    bought = baskets(events).withColumn("kind", F.lit("bought_together"))
+    contributions = newest(viewed.unionByName(bought), wanted.max_items).persist()
+    n_rows = contributions.count()
+    local = n_rows <= wanted.max_local_rows
+    rows = count_locally(contributions.toArrow(), wanted) if local else count_in_spark(contributions, wanted)
+    return {"item_neighbors": rows, "measured": {"n_contributions": n_rows, "engine": "sparse" if local else "spark"}}
+
+
+def count_locally(contributions: pa.Table, wanted) -> pa.Table:
+    """item_neighbors by sparse products."""
+    parts = []
+    for kind in NEIGHBOR_KINDS:
+        rows = contributions.filter(pc.equal(contributions["kind"], kind))
+        contributor = rows["contributor"].combine_chunks().dictionary_encode().indices.to_numpy()
+        pairs = top_pairs(
+            contributor, rows["item_idx"].to_numpy(), wanted.score, wanted.shrink, wanted.min_pair, wanted.n_neighbors
+        )
+        parts.append(pa.table(pairs | {"kind": np.full(len(pairs["rank"]), kind)}))
+    return pa.concat_tables(parts)
+
+
+def count_in_spark(contributions: DataFrame, wanted) -> DataFrame:
+    """item_neighbors by Spark SQL."""
+    parts = [
+        neighbors(contributions.where(F.col("kind") == kind), wanted).withColumn("kind", F.lit(kind))
+        for kind in NEIGHBOR_KINDS
+    ]
+    return reduce(DataFrame.unionByName, parts)
+
+
+def visits(events: DataFrame, interactions: DataFrame) -> DataFrame:
+    """Known users with what they like, and anonymous sessions with what they touched."""
+    known = interactions.where("weight_micro > 0").select(
+        F.col("user_id").alias("contributor"), "item_idx", "last_time"
+    )
+    anonymous = events.where(F.col("user_id").isNull() & ~F.col("kind").isin(*NO_SIGN_OF_LIKING))
+    return known.unionByName(latest(anonymous, F.col("session_id")))
+
+
+def baskets(events: DataFrame) -> DataFrame:
+    """Orders with what was bought in them; a purchase without an order belongs to its session's."""
+    return latest(events.where(F.col("kind") == "purchase"), F.coalesce("basket_id", "session_id"))
+
+
+def latest(events: DataFrame, contributor: Column) -> DataFrame:
+    return (
+        events.where(contributor.isNotNull())
+        .groupBy(contributor.alias("contributor"), "item_idx")
+        .agg(F.max("event_time").alias("last_time"))
+    )
+
+
+def newest(contributions: DataFrame, max_items: int) -> DataFrame:
+    """At most ``max_items`` of each contributor."""
+    order = Window.partitionBy("contributor", "kind").orderBy(F.desc("last_time"), "item_idx")
+    kept = contributions.withColumn("position", F.row_number().over(order)).where(F.col("position") <= max_items)
+    return kept.select("contributor", "kind", "item_idx")
+
+
+def neighbors(contributions: DataFrame, wanted) -> DataFrame:
+    """Counted pairs, scored, mirrored and ranked: the ``n_neighbors`` best of each item.
+
+    Ties: score descending, then neighbor_idx ascending.
+    """
+    counts = contributions.groupBy("item_idx").agg(F.count("*").alias("n_item"))
+    n = contributions.select(F.countDistinct("contributor").alias("n"))
+    pairs = count_pairs(contributions).where(F.col("n_pair") >= wanted.min_pair)
+    scored = score_pairs(mirrored(pairs), counts, n, wanted.shrink)
+    order = Window.partitionBy("item_idx").orderBy(F.desc("score"), "neighbor_idx")
+    ranked = scored.withColumn("score", F.col(wanted.score)).withColumn("rank", F.row_number().over(order))
+    return ranked.where(F.col("rank") <= wanted.n_neighbors).drop("n_item", "n_neighbor", "n", "cosine")
+
+
+def count_pairs(contributions: DataFrame) -> DataFrame:
+    """Each unordered pair of a contributor once."""
+    left = contributions.select("contributor", F.col("item_idx").alias("low"))
+    right = contributions.select("contributor", F.col("item_idx").alias("high"))
+    both = left.join(right, "contributor", how="inner").where(F.col("low") < F.col("high"))
+    return both.groupBy("low", "high").agg(F.count("*").alias("n_pair"))
+
+
+def mirrored(pairs: DataFrame) -> DataFrame:
+    there = pairs.select(F.col("low").alias("item_idx"), F.col("high").alias("neighbor_idx"), "n_pair")
+    back = pairs.select(F.col("high").alias("item_idx"), F.col("low").alias("neighbor_idx"), "n_pair")
+    return there.unionByName(back)
+
+
+def score_pairs(pairs: DataFrame, counts: DataFrame, n: DataFrame, shrink: float) -> DataFrame:
+    """Add cosine (shrunk), lift and llr."""
+    n_neighbor = counts.select(F.col("item_idx").alias("neighbor_idx"), F.col("n_item").alias("n_neighbor"))
+    with_counts = (
+        pairs.join(F.broadcast(counts), "item_idx", how="inner")
+        .join(F.broadcast(n_neighbor), "neighbor_idx", how="inner")
+        .crossJoin(F.broadcast(n))
+    )
+    pair, item, other, total = (F.col(name).cast("double") for name in ("n_pair", "n_item", "n_neighbor", "n"))
+    return (
+        with_counts.withColumn("cosine", pair / (F.sqrt(item * other) + shrink))
+        .withColumn("lift", pair * total / (item * other))
+        .withColumn("llr", log_likelihood_ratio(pair, item, other, total))
+    )
+
+
+def log_likelihood_ratio(pair: Column, item: Column, other: Column, total: Column) -> Column:
+    """2 · Σ observed · ln(observed / expected) over the four cells of the pair (Dunning 1993), at least 0."""
+    cells = (
+        (pair, item * other),
+        (item - pair, item * (total - other)),
+        (other - pair, (total - item) * other),
+        (total - item - other + pair, (total - item) * (total - other)),
+    )
+    both, left, right, neither = (F.when(o > 0, o * F.log(o * total / e)).otherwise(0.0) for o, e in cells)
+    return F.greatest(2 * (both + (left + right) + neither), F.lit(0.0))  # in this order it is equal in both directions
+
+
+JOB = Job(
+    name="cooccurrence",
+    inputs=("events", "interactions", "item_dictionary"),
+    outputs=("item_neighbors",),
+    settings=("cooccurrence", "interactions"),
+    engine="spark",
+    transform=transform,
+    window=lambda settings: timedelta(days=settings.interactions.window_days),
+)

@@ -1,0 +1,89 @@
+"""What a table is like as a whole, for the gate: numbers only. A share of nothing is 1."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def slate_statistics(
+    slates: pa.Table, owned: pa.Table, active: pa.Array, available: np.ndarray, known: np.ndarray, n_wanted: int
+) -> dict[str, float]:
+    """Counts of broken promises and shares of coverage.
+
+    ``owned`` has a row per user_id and item_idx they dealt with, ``active`` holds the users of the last day,
+    ``available`` the item_idx that may be shown, ``known`` those that anybody dealt with.
+    """
+    lengths = pc.list_value_length(slates["items"]).to_numpy()
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    items = flat(slates["items"], np.int64)
+    scores = flat(slates["scores"], np.float64)
+    cells = owner * (2**32) + items
+    others = [pc.list_value_length(slates[name]).to_numpy() for name in ("scores", "sources", "because_of")]
+    score_owner = np.repeat(np.arange(len(lengths)), others[0])
+    users = slates["user_id"].combine_chunks().dictionary_encode()
+    user, own_cells = users.indices.to_numpy().astype(np.int64), cells_of(owned, users.dictionary)
+    shown = np.repeat(user, lengths) * (2**32) + items
+    reasons = np.repeat(user, others[2]) * (2**32) + flat(slates["because_of"], np.int64)
+    inside = score_owner[1:] == score_owner[:-1]
+    return {
+        "n_rows": len(lengths),
+        "n_repeated_users": len(lengths) - pc.count_distinct(slates["user_id"]).as_py(),
+        "n_repeated_items": len(cells) - len(np.unique(cells)),
+        "n_seen_items": int(np.isin(shown, own_cells).sum()),
+        "n_unavailable_items": int((~np.isin(items, available)).sum()),
+        "n_out_of_order": int((inside & ~(np.diff(scores) <= 0)).sum()),  # so that NaN is out of order, too
+        "n_without_own_reason": int((~np.isin(reasons, own_cells)).sum()),
+        "n_uneven": int((np.stack(others) != lengths).any(axis=0).sum()),
+        "fill": share(
+            lengths.mean() if len(lengths) else 0, min(n_wanted, max(len(np.intersect1d(available, known)), 1))
+        ),
+        "user_coverage": share(pc.is_in(active, slates["user_id"].combine_chunks()).true_count, len(active)),
+        "item_coverage": share(len(np.unique(items)), len(np.intersect1d(available, known))),
+    }
+
+
+def cells_of(owned: pa.Table, users: pa.Array) -> np.ndarray:
+    """One number per user and item, for the users listed: position in the list · 2³² + item_idx."""
+    position = pc.index_in(owned["user_id"].combine_chunks(), users)
+    listed = owned.append_column("position", position).filter(pc.is_valid(position))
+    return listed["position"].to_numpy().astype(np.int64) * (2**32) + listed["item_idx"].to_numpy()
+
+
+def neighbor_statistics(neighbors: pa.Table) -> dict[str, float]:
+    """Counts of broken promises in item_neighbors; ``n_one_sided`` counts pairs whose n_pair differs by direction."""
+    item, other, n_pair = (
+        neighbors[name].to_numpy().astype(np.int64) for name in ("item_idx", "neighbor_idx", "n_pair")
+    )
+    kind = neighbors["kind"].combine_chunks().dictionary_encode().indices.to_numpy() if len(item) else item
+    low, high = np.minimum(item, other), np.maximum(item, other)
+    pairs, group = np.unique(np.stack([kind, low, high]), axis=1, return_inverse=True)
+    most, least = np.zeros(pairs.shape[1], np.int64), np.full(pairs.shape[1], np.iinfo(np.int64).max)
+    np.maximum.at(most, group.ravel(), n_pair)
+    np.minimum.at(least, group.ravel(), n_pair)
+    return {
+        "n_rows": len(item),
+        "n_own_neighbors": int((item == other).sum()),
+        "n_one_sided": int((most != least).sum()),
+        "n_items": len(np.unique(item)),
+    }
+
+
+def trending_statistics(trending: pa.Table) -> dict[str, float]:
+    """Rows, segments, and how long the list for everybody is; ``n_gaps`` counts ranks that are missing or doubled."""
+    sizes = trending.group_by("segment").aggregate([("rank", "count"), ("rank", "max"), ("rank", "count_distinct")])
+    count, top, distinct = (sizes[f"rank_{name}"].to_numpy() for name in ("count", "max", "count_distinct"))
+    return {
+        "n_rows": trending.num_rows,
+        "n_segments": sizes.num_rows,
+        "n_for_all": pc.sum(pc.equal(trending["segment"], "all")).as_py() or 0,
+        "n_gaps": int(((count != top) | (count != distinct)).sum()),
+    }
+
+
+def flat(lists: pa.ChunkedArray, kind: type) -> np.ndarray:
+    """All values in one array; a null is -1, which is nobody's index."""
+    return pc.fill_null(lists.combine_chunks().flatten(), -1).to_numpy(zero_copy_only=False).astype(kind)
+
+
+def share(part: float, whole: float) -> float:
+    return float(part / whole) if whole else 1.0
