@@ -1,0 +1,1 @@
+"""Answers look-ups from what was published. Imports schemas and conf only; needs neither numpy nor pyarrow."""

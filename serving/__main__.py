@@ -1,0 +1,71 @@
+"""``python -m serving``: the API under granian, with host, port and workers from the settings.
+
+Exit codes: 0 stopped, 2 settings cannot be used or the port is taken.
+"""
+
+import socket
+import sys
+
+from conf.settings import Serving, SettingsError, load_settings
+
+EXIT_USAGE = 2
+
+
+def main() -> int:
+    try:
+        settings = load_settings()
+        settings.identity.secret_bytes()
+    except SettingsError as error:
+        return complain(str(error))
+    serving = settings.serving
+    if trouble := port_trouble(serving):
+        return complain(trouble)
+    print(f"serving on http://{serving.host}:{serving.port} with {serving.workers} workers; Ctrl-C stops", flush=True)
+    serve(serving)
+    return 0
+
+
+def complain(line: str) -> int:
+    print(f"serving: {line}", file=sys.stderr)
+    return EXIT_USAGE
+
+
+def port_trouble(serving: Serving) -> str | None:
+    """Why the address cannot be listened on, None when it can."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(serving.host, serving.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return (
+            f"cannot listen on {serving.host} port {serving.port}: {error.strerror}; stop what uses it or set "
+            "serving.port (NIGHTSHELF_SERVING__PORT)"
+        )
+    return None
+
+
+def serve(serving: Serving) -> None:
+    """Run until a signal; a worker that dies is replaced."""
+    from granian import Granian
+    from granian.constants import Interfaces
+    from granian.log import LogLevels
+
+    Granian(
+        "serving.app:from_settings",
+        factory=True,
+        address=serving.host,
+        port=serving.port,
+        interface=Interfaces.WSGI,
+        workers=serving.workers,
+        blocking_threads=1,
+        respawn_failed_workers=True,
+        respawn_interval=0.5,
+        websockets=False,
+        log_level=LogLevels.warning,
+        process_name=None,
+    ).serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

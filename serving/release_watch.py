@@ -1,0 +1,114 @@
+"""Follows the release: a background thread asks every ``poll_ms`` and adopts a new one once all it needs is here."""
+
+import logging
+import threading
+
+import orjson
+
+from schemas.release import Release, from_json
+from serving.copies import CopyFolder, Snapshot, Trending, remembering, trending_from
+from serving.reader import Reader, StoreAway
+
+log = logging.getLogger("nightshelf.serving")
+
+
+class ReleaseWatch:
+    """``snapshot`` is what to answer from, None while nothing was ever published (or never seen).
+
+    A release whose catalogue or trending lists cannot be read is not adopted: the one before goes on, and the next poll
+    tries again.
+    """
+
+    def __init__(self, reader: Reader, folder: CopyFolder, poll_ms: int):
+        self.reader, self.keys, self.folder, self.poll_s = reader, reader.keys, folder, poll_ms / 1000
+        self.snapshot: Snapshot | None = folder.load()
+        self.lost = False  # Redis answers, but what was published is gone from it
+        self.refused = ""  # what is wrong now, told once
+        self._adopting = threading.Lock()
+        self._stop = threading.Event()
+
+    @property
+    def degraded(self) -> bool:
+        """Whether answers come from copies: Redis is away or came back empty."""
+        return self.lost or self.reader.away
+
+    def start(self) -> "ReleaseWatch":
+        """Poll once now, then in the background."""
+        self.poll()
+        threading.Thread(target=self.run, name="release-watch", daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run(self) -> None:
+        while not self._stop.wait(self.poll_s):
+            self.poll()
+
+    def poll(self) -> None:
+        """Look once; whatever goes wrong, what was adopted before stays."""
+        try:
+            raw = self.reader.ask([self.keys.live])[0]
+            self.lost = raw is None and self.snapshot is not None
+            if raw is not None:
+                self.adopt(raw)
+        except StoreAway as error:
+            self.tell(f"Redis is away: {error}")
+        except (ValueError, OSError) as error:
+            self.tell(f"release not adopted: {error}")
+
+    def adopt(self, raw: bytes) -> None:
+        """Make a release the current one.
+
+        Raises:
+            ValueError: it, its catalogue or its trending lists cannot be read.
+            StoreAway: Redis went away meanwhile.
+        """
+        with self._adopting:
+            before = self.snapshot
+            if before is not None and before.raw == raw:
+                self.refused = ""
+                return
+            release = from_json(raw)
+            catalogue = self.catalogue(release, before)
+            known = before is not None and before.catalogue is catalogue
+            record = before.record if known else remembering(catalogue)
+            self.snapshot = Snapshot(release, raw, catalogue, record, self.trending(release, before))
+            self.refused = ""
+        try:
+            self.folder.keep(self.snapshot)
+        except OSError as error:
+            self.tell(f"no copy on disk: {error}")
+
+    def catalogue(self, release: Release, before: Snapshot | None):
+        wanted = release.catalogue
+        if before is not None and before.release.catalogue.sha == wanted.sha:
+            return before.catalogue
+        held = self.folder.catalogue(wanted)
+        if held is not None:
+            return held
+        parts = [self.reader.gather([self.keys.catalogue(wanted.sha, k)])[0] for k in range(wanted.n_chunks)]
+        if None in parts:
+            raise ValueError(f"catalogue {wanted.sha[:12]}: chunk {parts.index(None)} is not in Redis")
+        return self.folder.keep_catalogue(wanted, b"".join(parts))
+
+    def trending(self, release: Release, before: Snapshot | None) -> Trending | None:
+        entry = release.live("trending")
+        if entry is None:
+            return None
+        if before is not None and before.trending is not None and before.trending.generation == entry.base:
+            return before.trending
+        listed = self.reader.gather([self.keys.segments(entry.tag)])[0]
+        if listed is None:
+            raise ValueError(f"{entry.base}: its list of segments is not in Redis")
+        segments = orjson.loads(listed)
+        values = self.reader.gather([self.keys.trending(segment, entry.tag) for segment in segments])
+        packed = dict(zip(segments, values, strict=True))
+        if None in packed.values():
+            raise ValueError(f"{entry.base}: a segment's list is not in Redis")
+        return trending_from(entry, packed)
+
+    def tell(self, line: str) -> None:
+        if line != self.refused:
+            log.warning(line)
+            self.refused = line
