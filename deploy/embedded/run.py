@@ -1,0 +1,120 @@
+"""``make run``: the main job from raw events to slates over HTTP, through Airflow, on this machine.
+
+DATA and SOURCE come from the environment, as make hands its variables on; without them a shop's month is generated.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from deploy.embedded import airflow, checks, house, java, people, redis
+from deploy.embedded.command import nightshelf, some_people
+from deploy.embedded.problems import USAGE, Problem, guarded
+from deploy.embedded.report import Report
+from deploy.embedded.serving import serving
+
+GENERATED = house.STATE / "generated"
+EVENTS, DAYS, SEED = 50_000, 30, 1
+N_PEOPLE = 5
+
+
+@dataclass(frozen=True)
+class Input:
+    """What is ingested, and where its lake is: one place for each source, so that their times never mix."""
+
+    path: str
+    source: str
+    lake: Path
+    namespace: str
+
+    @classmethod
+    def of(cls, data: str, source: str) -> "Input":
+        if not data:
+            return cls(str(GENERATED), "nightshelf", house.STATE, "ns")
+        name = re.sub(r"[^a-z0-9_-]+", "-", Path(source).stem.lower())[:24]
+        return cls(data, source, house.STATE / "sources" / name, f"ns-{name}")
+
+
+def main() -> int:
+    house.enter()
+    data, source = os.environ.get("DATA", ""), os.environ.get("SOURCE", "")
+    checks.check_data(data, source)
+    wanted_port = os.environ.get("PORT", "")
+    port = checks.check_port("127.0.0.1", wanted_port) if wanted_port else checks.free_port()
+    checks.check_disk()
+    with house.lock("make run"):
+        run(Input.of(data, source), port)
+    return 0
+
+
+def run(given: Input, port: int) -> None:
+    """Every step in order; Redis lives from before the first to after the last."""
+    report = Report()
+    env = house.environment(given.lake, given.namespace) | airflow.environment()
+    env |= {
+        "JAVA_HOME": java.find_java_home(),
+        "NIGHTSHELF_SERVING__PORT": str(port),
+        "NIGHTSHELF_SERVING__HOST": "127.0.0.1",
+    }
+    house.make_secret()
+    (given.lake / "landing").mkdir(parents=True, exist_ok=True)
+    with redis.running(env):
+        with report.step("airflow database"):
+            airflow.migrate(env)
+        hour = load(given, env, report)
+        run_dag("hourly", hour, env, report)
+        run_dag("nightly", end_of_day(hour), env, report)
+        show(given, env, port, report)
+        house.remember_release(lake=str(given.lake), namespace=given.namespace, path=given.path, source=given.source)
+    print(f"\nWhere the time went:\n{report.table()}\n\n`make serve` reopens this release in the browser.")
+
+
+def load(given: Input, env: Mapping[str, str], report: Report) -> datetime:
+    """Generate unless it is there, ingest as one batch; gives the end of the last hour that has events."""
+    if given.path == str(GENERATED) and not GENERATED.exists():
+        size = ["--events", str(EVENTS), "--days", str(DAYS), "--seed", str(SEED)]
+        with report.step("generate", f"{EVENTS:,} events, {DAYS} days, seed {SEED}"):
+            nightshelf(["generate", "--out", str(GENERATED), *size], env)
+    with report.step("ingest", f"{given.path} as {given.source}") as lines:
+        lines += nightshelf(["ingest", "--path", given.path, "--source", given.source], env)
+    for line in lines[:-1]:
+        print(f"    {line}")
+    return datetime.fromisoformat(json.loads(lines[-1])["end_hour"])
+
+
+def end_of_day(moment: datetime) -> datetime:
+    """The first midnight at or after ``moment``."""
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight if midnight == moment else midnight + timedelta(days=1)
+
+
+def run_dag(dag: str, end: datetime, env: Mapping[str, str], report: Report) -> None:
+    """Under ``airflow dags test`` the logical date is the end of the data interval."""
+    with report.whole(f"{dag}: Airflow around its tasks"):
+        airflow.test_dag(
+            dag, end.isoformat(), env, lambda task: report.add(f"{dag}.{task.task}", task.seconds, task.lines)
+        )
+
+
+def show(given: Input, env: Mapping[str, str], port: int, report: Report) -> None:
+    """Serve, fetch a few people's slates, print them."""
+    with report.step("people"):
+        ids = some_people(given.path, given.source, N_PEOPLE, env)
+    if not ids:
+        raise Problem(f"{given.path}: nobody in it has an id, so there is nobody to show a slate of", USAGE)
+    with ExitStack() as stack:
+        with report.step("serving"):
+            url = stack.enter_context(serving(env, port))
+        with report.step("slates over HTTP"):
+            slates = [people.slate(url, person) for person in ids]
+    print("\n" + "\n\n".join(slates))
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

@@ -1,0 +1,27 @@
+"""``make test``: pytest under coverage; a full run also reports the coverage and holds it to setup.cfg's minimum."""
+
+import os
+import subprocess
+import sys
+
+from deploy.embedded import house
+from deploy.embedded.problems import guarded
+from deploy.embedded.processes import started
+
+COVERAGE = (sys.executable, "-m", "coverage")
+
+
+def main() -> int:
+    house.enter()
+    arguments = sys.argv[1:]
+    subprocess.run([*COVERAGE, "erase"], check=True)
+    with started([*COVERAGE, "run", "-m", "pytest", *arguments], os.environ, None) as process:
+        code = process.wait()
+    if code or arguments:
+        return code
+    subprocess.run([*COVERAGE, "combine", "--quiet"], check=False)
+    return subprocess.run([*COVERAGE, "report"]).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))
