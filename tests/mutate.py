@@ -1,0 +1,197 @@
+"""Break the code in stated ways and see whether the tests notice: ``python tests/mutate.py [NAME ...]``.
+
+Each mutation is applied to a copy of the project; its tests must then fail. Not collected by pytest: it runs pytest.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).absolute().parents[1]
+COPIED = ("benchmarks", "conf", "dags", "deploy", "jobs", "schemas", "serving", "tests")
+
+
+class Mutation(NamedTuple):
+    """Replace ``old``, found once in ``file``, by ``new``; the tests named must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTATIONS = (
+    Mutation(
+        "drop the seen filter",
+        "jobs/candidates.py",
+        "np.union1d(person.items[person.items < len(model.fitted)], unfitted)",
+        "unfitted",
+        "test_candidates_slates.py",
+    ),
+    Mutation("swap rank order", "jobs/kernels/fuse.py", "np.argsort(-scores,", "np.argsort(scores,", "test_kernels.py"),
+    Mutation(
+        "flip without verifying",
+        "jobs/rim/redis_writer.py",
+        "        self.verify(generation, sample, n_keys, chunk)\n",
+        "",
+        "test_publish.py",
+    ),
+    Mutation("ignore the gate", "jobs/rim/shelf.py", "if not verdict.passed:", "if False:", "test_shelf.py"),
+    Mutation("publish what was not judged", "jobs/rim/shelf.py", "if verdict is None:", "if False:", "test_shelf.py"),
+    Mutation(
+        "lose late events",
+        "jobs/rim/lake.py",
+        '            for batch in self.batches(snapshot)\n            for file in batch.files.get("events", ())',
+        '            for batch in self.batches(snapshot)[:1]\n            for file in batch.files.get("events", ())',
+        "test_lake.py test_runner.py test_lineage.py",
+    ),
+    Mutation(
+        "overwrite a commit",
+        "jobs/rim/store.py",
+        "            os.link(attempt, target)\n",
+        "            shutil.copy(attempt, target)\n",
+        "test_store.py",
+    ),
+    Mutation(
+        "read newer than the snapshot",
+        "jobs/rim/lake.py",
+        "            keys = keys[:snapshot]\n",
+        "            pass\n",
+        "test_lake.py",
+    ),
+    Mutation(
+        "pseudonyms without the key",
+        "schemas/identity.py",
+        "hmac.digest(secret, message, hashlib.sha256)",
+        "hashlib.sha256(message).digest()",
+        "test_schemas.py test_ingest.py",
+    ),
+    Mutation(
+        "identical rows become one",
+        "jobs/sources/identify.py",
+        "ordinals = seen.earlier(row_digests)",
+        "ordinals = seen.earlier(row_digests) * 0",
+        "test_ingest.py",
+    ),
+    Mutation("no decay", "jobs/interactions.py", "F.pow(F.lit(0.5),", "F.pow(F.lit(1.0),", "test_interactions.py"),
+    Mutation(
+        "no cap on a bot's day",
+        "jobs/interactions.py",
+        "F.greatest(n_day, F.lit(max_events))",
+        "F.lit(max_events)",
+        "test_interactions.py",
+    ),
+    Mutation(
+        "pairs one way only",
+        "jobs/kernels/pairs.py",
+        "keep = (item != other)",
+        "keep = (item < other)",
+        "test_cooccurrence.py",
+    ),
+    Mutation(
+        "a person makes a trend alone",
+        "jobs/trending.py",
+        'groupBy("segment", "item_idx", "person")',
+        'groupBy("segment", "item_idx", "person", "event_time")',
+        "test_trending.py",
+    ),
+    Mutation(
+        "the weakest reason",
+        "jobs/kernels/because.py",
+        "np.argmax(proposed @ weighted, axis=1)",
+        "np.argmin(proposed @ weighted, axis=1)",
+        "test_kernels.py",
+    ),
+    Mutation(
+        "show what is sold out",
+        "jobs/slates.py",
+        "keep = ~np.isin(listed, blocked)",
+        "keep = listed >= 0",
+        "test_candidates_slates.py",
+    ),
+    Mutation(
+        "switch over another's release",
+        "jobs/rim/redis_release.py",
+        "if live.epoch ~= tonumber(ARGV[1]) then return 'conflict' end",
+        "",
+        "test_publish.py",
+    ),
+    Mutation(
+        "an overtaken publisher switches",
+        "jobs/rim/redis_release.py",
+        "if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 'fenced' end",
+        "",
+        "test_publish.py",
+    ),
+    Mutation(
+        "show an item twice",
+        "serving/ladder.py",
+        "                taken.add(item)\n                picks",
+        "                picks",
+        "test_serving.py",
+    ),
+    Mutation(
+        "accept unknown parameters",
+        "serving/app.py",
+        "        if name not in names:\n",
+        "        if False:\n",
+        "test_serving.py",
+    ),
+    Mutation(
+        "publish without waiting for the gate",
+        "dags/nightly.py",
+        'bought_together", ["gate"])',
+        'bought_together", ["rank"])',
+        "test_dags.py -k edges",
+    ),
+    Mutation(
+        "keys that never end",
+        "jobs/rim/redis_writer.py",
+        "pipe.set(key, value, ex=ttl - chooser.randrange(ttl // 10 + 1))",
+        "pipe.set(key, value)",
+        "test_publish.py",
+    ),
+)
+
+
+def noticed(mutation: Mutation) -> bool:
+    """Whether at least one of its tests fails on a copy with the mutation."""
+    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
+        copy = Path(folder)
+        for name in COPIED:
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("setup.cfg", "pyproject.toml", "README.md", "Makefile", "requirements.txt"):
+            shutil.copy(ROOT / name, copy)
+        path = copy / mutation.file
+        text = path.read_text()
+        if text.count(mutation.old) != 1:
+            raise SystemExit(
+                f"{mutation.name}: {mutation.old!r} is {text.count(mutation.old)} times in {mutation.file}"
+            )
+        path.write_text(text.replace(mutation.old, mutation.new))
+        tests = [f"tests/{word}" if word.endswith(".py") else word for word in mutation.tests.split()]
+        argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+        done = subprocess.run(argv, cwd=copy, capture_output=True, text=True, timeout=900, check=False)
+        if done.returncode not in (0, 1):
+            raise SystemExit(
+                f"{mutation.name}: pytest ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr}"
+            )
+        failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+        print(f"{'noticed' if failed else 'MISSED':<8} {mutation.name}: {failed[0] if failed else '-'}", flush=True)
+        return bool(failed)
+
+
+def main(names: list[str]) -> int:
+    chosen = [m for m in MUTATIONS if not names or m.name in names]
+    n_noticed = sum(noticed(mutation) for mutation in chosen)
+    print(f"{n_noticed} of {len(chosen)} mutations noticed")
+    return 0 if n_noticed == len(chosen) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

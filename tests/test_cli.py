@@ -1,0 +1,161 @@
+"""The command: exit codes, help without Spark, and one line instead of a traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lake_fixtures import small_lake
+
+from jobs import cli
+from jobs.rim.arguments import moment
+from jobs.rim.errors import GateRefused, TemporaryError, UsageError
+
+ROOT = Path(__file__).parents[1]
+AS_OF = ["--as-of", "2026-01-11T00:00:00Z"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a command on the lake of this test; gives exit code, output and complaint."""
+    monkeypatch.setenv("NIGHTSHELF_LAKE__URI", str(tmp_path / "lake"))
+    monkeypatch.setenv("NIGHTSHELF_LAKE__MIN_FREE_MB", "0")
+
+    def call(*argv: str) -> tuple[int, str, str]:
+        try:
+            code = cli.main(list(argv))
+        except SystemExit as end:  # argparse's own
+            code = end.code
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def test_every_command_helps_without_importing_spark():
+    """In a process of its own: this one may have imported anything."""
+    code = (
+        "import sys\nfrom jobs.cli import COMMANDS, main\n"
+        "for argv in ([], *([name] for name in COMMANDS)):\n"
+        "    try:\n        main([*argv, '--help'])\n"
+        "    except SystemExit as end:\n        print('\\nEND', *argv, end.code)\n"
+        "    print('HEAVY', *({'pyspark', 'implicit', 'great_expectations'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.startswith("END")] == ["END 0", *(f"END {name} 0" for name in cli.COMMANDS)]
+    assert {line.strip() for line in lines if line.startswith("HEAVY")} == {"HEAVY"}
+    assert all(summary in done.stdout for _, summary in cli.COMMANDS.values())
+
+
+def test_the_command_itself_ends_with_the_code(tmp_path):
+    command = [sys.executable, "-m", "jobs.cli", "snapshot"]
+    variables = {"PYTHONPATH": str(ROOT), "NIGHTSHELF_LAKE__URI": str(tmp_path / "lake")}
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+    bad = subprocess.run(
+        command, cwd=tmp_path, env=variables | {"NIGHTSHELF_ALS__FACTORS": "3"}, capture_output=True, text=True
+    )
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr.startswith("nightshelf: setting als.factors = '3'")
+    assert bad.stderr.count("\n") == 1
+
+
+def test_snapshot_prints_the_newest_batch(run, tmp_path):
+    small_lake(tmp_path, events=[{}])
+    assert run("snapshot") == (0, "1\n", "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ([], "COMMAND"),
+        (["shelve"], "invalid choice: 'shelve'"),
+        (["run"], "STEP"),
+        (["run", "als"], "--as-of"),
+        (["run", "dream", *AS_OF], "invalid choice: 'dream' (choose from interactions, cooccurrence, als"),
+        (["run", "als", "--as-of", "yesterday"], "'yesterday' is no ISO 8601 moment such as 2026-01-31T00:00:00Z"),
+        (["run", "als", "--as-of", "0001-01-01T00:00+05:00"], "is no ISO 8601 moment"),
+        (["run", "als", *AS_OF, "--snapshot", "new"], "invalid int value: 'new'"),
+        (["gate", *AS_OF], "--tables"),
+        (["gate", "--tables", "events", *AS_OF], "invalid choice: 'events' (choose from item_neighbors, slates"),
+    ],
+)
+def test_wrong_arguments_end_with_2_and_say_what_is_allowed(run, argv, told):
+    code, out, err = run(*argv)
+    assert (code, out) == (2, "")
+    assert told in err.splitlines()[-1].replace("', '", ", ").replace("from '", "from ")  # quotes hang on the version
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", [["run", "als"], ["gate", "--tables", "slates"]])
+def test_an_empty_lake_is_told_in_one_line(run, command):
+    code, _, err = run(*command, *AS_OF)
+    assert (code, err) == (2, "nightshelf: the lake is empty: run `nightshelf ingest` first\n")
+
+
+@pytest.mark.parametrize(("snapshot", "code"), [("2", 2), ("-1", 2), ("0", 2)])
+def test_a_snapshot_there_is_not_ends_with_2(run, tmp_path, snapshot, code):
+    small_lake(tmp_path, events=[{}])
+    found, _, err = run("run", "als", *AS_OF, f"--snapshot={snapshot}")
+    assert (found, err.count("\n")) == (code, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("NIGHTSHELF_ALS__FAKTORS", "8"), ("NIGHTSHELF_ALS__FACTORS", "3"), ("NIGHTSHELF_CONF", "/nowhere.toml")],
+)
+def test_wrong_settings_are_told_in_one_line(run, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    code, _, err = run("snapshot")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("nightshelf: ")
+    assert name in err or "als.factors = '3'" in err
+
+
+def test_a_step_whose_input_is_missing_may_be_tried_again(run, tmp_path):
+    small_lake(tmp_path, events=[{}])
+    code, _, err = run("run", "als", *AS_OF)
+    assert (code, err.count("\n")) == (75, 1)
+    assert "run `nightshelf run interactions --as-of 2026-01-11T00:00:00Z --snapshot 1` first" in err
+
+
+def test_a_lake_that_is_a_file_is_told_in_one_line(run, tmp_path):
+    (tmp_path / "lake").write_text("no folder")
+    assert run("snapshot")[0] == 0  # reads as empty
+    code, _, err = run("run", "als", *AS_OF)
+    assert (code, err.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("wrong"), 2),
+        (GateRefused("refused"), 3),
+        (TemporaryError("away"), 75),
+        (OSError(28, "No space left on device", "/lake/x"), 75),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_every_expected_failure_has_its_code(run, monkeypatch, error, code):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("jobs.snapshot.main", fail)
+    found, out, err = run("snapshot")
+    assert (found, out) == (code, "")
+    assert err == ("" if code == 130 else f"nightshelf: {error}\n")
+
+
+def test_a_defect_is_not_hidden(run, monkeypatch):
+    """Only what is expected becomes one line: a fault of ours keeps its traceback."""
+    monkeypatch.setattr("jobs.snapshot.main", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("snapshot")
+
+
+def test_moments_are_utc_and_whole_seconds():
+
+    assert moment("2026-01-11").isoformat() == "2026-01-11T00:00:00+00:00"
+    assert moment("2026-01-11T05:30:00+05:30") == moment("2026-01-11T00:00:00Z") == moment("2026-01-11T00:00:00.9")

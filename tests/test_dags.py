@@ -1,0 +1,295 @@
+"""Policy of all DAGs, the commands their tasks run, and both DAGs under ``airflow dags test`` and the real scheduler.
+
+The command ``nightshelf`` is a stub here that notes its arguments: what is tested is the driving, not the jobs.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded import airflow as embedded
+from deploy.embedded import processes
+from deploy.embedded.checks import free_port
+from deploy.embedded.problems import Problem
+from deploy.embedded.scheduler import components
+from jobs.rim.lineage import RAW, job
+
+ROOT = Path(__file__).absolute().parents[1]
+DAY_END, HOUR_END = "1998-04-22T00:00:00+00:00", "1998-04-22T23:00:00+00:00"
+
+# Whose as_of is a day that ends in 3 is refused, in 4 has something away, in 5 a wrong setting.
+STUB = """\
+#!/bin/sh
+echo "$*" >> "$STUB_CALLS"
+case "$*" in
+    ingest*) echo '{"snapshot": 7, "end_hour": "1998-04-22T23:00:00+00:00"}' ;;
+    snapshot) echo 7 ;;
+    gate*--as-of?????-??-?3T*) echo "nightshelf: slates: min_fill 0.1 seen 0.05" >&2; exit 3 ;;
+    run*--as-of?????-??-?4T*) echo "nightshelf: Redis is away" >&2; exit 75 ;;
+    run*--as-of?????-??-?5T*) echo "nightshelf: setting als.factors = 0" >&2; exit 2 ;;
+esac
+"""
+
+
+@pytest.fixture(scope="module")
+def stubbed(tmp_path_factory):
+    """A home of its own for Airflow, in a folder with a space, and the stub first on PATH."""
+    home = tmp_path_factory.mktemp("air flow")
+    stub = home / "bin" / "nightshelf"
+    stub.parent.mkdir()
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    env = {**os.environ, **embedded.environment()}
+    env |= {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": embedded.database_url(home),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dag_processor"),
+        "PATH": os.pathsep.join([str(stub.parent), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "STUB_CALLS": str(home / "calls"),
+        "TZ": "America/New_York",
+    }
+    airflow(env, "db", "migrate")
+    return Stubbed(home, env)
+
+
+class Stubbed:
+    def __init__(self, home: Path, env: dict[str, str]):
+        self.home, self.env = home, env
+
+    def calls(self) -> list[str]:
+        """What the stub was called with since the last look."""
+        path = Path(self.env["STUB_CALLS"])
+        lines = path.read_text().splitlines() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return lines
+
+
+def airflow(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess:
+    done = subprocess.run([*embedded.AIRFLOW, *arguments], env=env, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def dags(stubbed):
+    """DAG id → what the policies look at, read in a process of its own: Airflow's import would change this one."""
+    code = (
+        "import json, time; from pathlib import Path; from airflow.dag_processing.dagbag import BundleDagBag\n"
+        f"folder = Path({str(ROOT / 'dags')!r})\n"
+        "began = time.monotonic()\n"
+        "bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name='dags')\n"
+        "took = time.monotonic() - began\n"
+        "assert not bag.import_errors, bag.import_errors\n"
+        "def task(t): return dict(down=sorted(t.downstream_task_ids), owner=t.owner, retries=t.retries,\n"
+        "    timeout=t.execution_timeout.total_seconds(), backoff=t.retry_exponential_backoff,\n"
+        "    policy=type(t.retry_policy).__name__, command=getattr(t, 'bash_command', ''),\n"
+        "    cwd=getattr(t, 'cwd', None), append=getattr(t, 'append_env', None),\n"
+        "    skips=list(getattr(t, 'skip_on_exit_code', [])))\n"
+        "def dag(d): return dict(tags=sorted(d.tags), doc=d.doc_md, catchup=d.catchup, runs=d.max_active_runs,\n"
+        "    start=d.start_date.isoformat(), table=type(d.timetable).__name__, took=took,\n"
+        "    cron=d.timetable.expression, tasks={t.task_id: task(t) for t in d.tasks})\n"
+        "print('RESULT', json.dumps({n: dag(d) for n, d in bag.dags.items()}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=stubbed.env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))[7:])
+
+
+def test_every_dag_is_described_dated_and_calm(dags):
+    assert dags.keys() == {"nightly", "hourly"}
+    for name, dag in dags.items():
+        assert dag["doc"].startswith("### "), name
+        assert "nightshelf" in dag["tags"], name
+        assert (dag["catchup"], dag["runs"]) == (False, 1), name
+        assert dag["start"] == "1997-09-01T00:00:00+00:00", name
+        assert dag["table"] == "CronDataIntervalTimetable", name
+        assert dag["took"] < 5, f"{name}: parsing takes {dag['took']:.1f} s"
+    assert (dags["nightly"]["cron"], dags["hourly"]["cron"]) == ("0 0 * * *", "0 * * * *")
+
+
+def test_every_task_is_owned_bounded_and_retried_with_growing_pauses(dags):
+    for dag in dags.values():
+        for name, task in dag["tasks"].items():
+            assert task["owner"] == "nightshelf", name
+            assert 0 < task["timeout"] <= 3 * 3600, name
+            assert task["retries"] == (0 if name == "gate" else 3), name
+            assert (task["backoff"], task["policy"]) == (2.0, "FinalExitCodes"), name
+
+
+def test_every_job_runs_in_the_project_folder_and_no_exit_code_is_a_skip(dags):
+    jobs = [task for dag in dags.values() for task in dag["tasks"].values() if task["command"]]
+    assert len(jobs) == 10
+    for task in jobs:
+        assert (task["cwd"], task["append"], task["skips"]) == (str(ROOT), True, [])
+
+
+def test_no_task_looks_at_the_clock_or_at_ds(dags):
+    commands = [task["command"] for dag in dags.values() for task in dag["tasks"].values()]
+    assert not [c for c in commands if re.search(r"\bds\b|ds_nodash|logical_date|\bnow\b|today|macros\.datetime", c)]
+
+
+def words_of(command: str) -> list[str]:
+    return shlex.split(re.sub(r"\{\{.*?\}\}", "X", command))[1:]
+
+
+def argument(words: list[str], option: str) -> set[str]:
+    """The values of an option that is followed by ``--as-of``."""
+    return set(words[words.index(option) + 1 : words.index("--as-of")])
+
+
+def steps_of(command: str) -> list[str]:
+    words = words_of(command)
+    return words[1 : words.index("--as-of")] if words[0] == "run" else []
+
+
+def made(command: str) -> set[str]:
+    """Tables a task's command leaves, as the jobs declare them."""
+    if words_of(command)[0] in ("ingest", "gate"):
+        return set(RAW) if words_of(command)[0] == "ingest" else {"verdict"}
+    return {table for step in steps_of(command) for table in job(step).outputs}
+
+
+def read(command: str) -> set[str]:
+    """Tables a task's command takes from before it."""
+    words = words_of(command)
+    if words[0] == "gate":
+        return argument(words, "--tables")
+    if words[0] == "publish":
+        return {"verdict"}
+    return {table for step in steps_of(command) for table in job(step).inputs} - made(command)
+
+
+@pytest.mark.parametrize("dag_id", ["nightly", "hourly"])
+def test_edges_equal_table_lineage(dags, dag_id):
+    tasks = {name: task for name, task in dags[dag_id]["tasks"].items() if task["command"]}
+    makers = {table: name for name, task in tasks.items() for table in made(task["command"])}
+    wanted = {(makers[t], name) for name, task in tasks.items() for t in read(task["command"]) if t in makers}
+    if "snapshot" in tasks:  # it pins what comes from outside, so it precedes whoever reads nothing else
+        wanted |= {("snapshot", name) for name in tasks.keys() - {"snapshot"} - {below for _, below in wanted}}
+    edges = {(name, below) for name, task in tasks.items() for below in task["down"]}
+    assert edges == wanted
+
+
+def test_at_most_three_spark_starts_a_night(dags):
+    commands = [task["command"] for task in dags["nightly"]["tasks"].values() if " run " in task["command"]]
+    starts = [c for c in commands if any(job(step).engine == "spark" for step in steps_of(c))]
+    assert 1 <= len(starts) <= 3
+
+
+@pytest.mark.slow
+def test_dags_test_passes_the_interval_and_the_pinned_snapshot(stubbed):
+    airflow(stubbed.env, "dags", "test", "hourly", HOUR_END)
+    run = f"--as-of {HOUR_END} --snapshot 7"
+    assert stubbed.calls() == [
+        f"ingest --interval 1998-04-22T22:00:00+00:00 {HOUR_END}",
+        f"run trending {run}",
+        f"gate --tables trending {run}",
+        f"publish --surfaces trending {run}",
+    ]
+    airflow(stubbed.env, "dags", "test", "nightly", DAY_END)
+    run = f"--as-of {DAY_END} --snapshot 7"
+    assert stubbed.calls() == [
+        "snapshot",
+        f"run interactions cooccurrence {run}",
+        f"run als {run}",
+        f"run candidates slates {run}",
+        f"gate --tables item_neighbors slates {run}",
+        f"publish --surfaces for_you similar bought_together {run}",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("when", "said", "code"),
+    [
+        ("1998-06-13T00:00:00+00:00", "nightly.gate failed: slates: min_fill 0.1 seen 0.05", 3),
+        ("1998-06-14T00:00:00+00:00", "nightly.prepare failed: Redis is away", 75),
+    ],
+)
+def test_a_failed_task_is_told_at_once_in_its_own_words_and_with_its_own_code(stubbed, when, said, code):
+    finished, began = [], time.monotonic()
+    with pytest.raises(Problem, match=said) as problem:
+        embedded.test_dag("nightly", when, stubbed.env, finished.append)
+    assert problem.value.code == code
+    assert [run.task for run in finished] == ["snapshot", "prepare", "als", "rank"][: 4 if code == 3 else 1]
+    assert time.monotonic() - began < 55  # the first retry would come after a minute
+
+
+@pytest.fixture(scope="module")
+def scheduler(stubbed):
+    """The real scheduler, DAG processor and API server on SQLite, with retries a second apart."""
+    port = free_port()
+    env = stubbed.env | embedded.environment(port) | {k: v for k, v in stubbed.env.items() if k.startswith("AIRFLOW__")}
+    env |= {"AIRFLOW_HOME": str(stubbed.home), "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5"}
+    with contextlib.ExitStack() as stack:
+        for name, arguments in components(port).items():
+            log = stack.enter_context(open(stubbed.home / f"{name}.log", "w"))
+            stack.enter_context(processes.started([*embedded.AIRFLOW, *arguments], env, log))
+        yield Scheduler(stubbed, env)
+
+
+class Scheduler:
+    """Asks Airflow's own database what became of runs: one query where its command line takes seconds."""
+
+    def __init__(self, stubbed: Stubbed, env: dict[str, str]):
+        self.stubbed, self.env = stubbed, env
+
+    def query(self, sql: str) -> list[tuple]:
+        with contextlib.closing(sqlite3.connect(self.stubbed.home / "airflow.db", timeout=20)) as database:
+            return database.execute(sql).fetchall()
+
+    def wait(self, sql: str, wanted, limit_s: float = 100.0) -> list[tuple]:
+        """The first answer that ``wanted`` likes."""
+        deadline = time.monotonic() + limit_s
+        while not wanted(rows := self.query(sql)):
+            assert time.monotonic() < deadline, (
+                f"{sql}: {rows}\n{(self.stubbed.home / 'scheduler.log').read_text()[-2000:]}"
+            )
+            time.sleep(0.5)
+        return rows
+
+    def backfill(self, dag_id: str, first: str, last: str) -> None:
+        """One run for each interval that begins from ``first`` to ``last``."""
+        days = ("--from-date", first, "--to-date", last)
+        airflow(self.env, "backfill", "create", "--dag-id", dag_id, *days, "--max-active-runs", "4")
+
+    def tasks(self, dag_id: str, logical_date: str, until: tuple[str, str]) -> dict[str, tuple[str, int]]:
+        """Each task of a run → (state, tries), as soon as one task of it is in a state."""
+        rows = self.wait(
+            f"select task_id, t.state, try_number from task_instance t join dag_run r using (dag_id, run_id) "
+            f"where dag_id = '{dag_id}' and r.logical_date = '{logical_date} 00:00:00.000000'",
+            lambda rows: until in {row[:2] for row in rows},
+        )
+        return {task: (state, tries) for task, state, tries in rows}
+
+
+@pytest.mark.slow
+def test_the_real_scheduler_fails_at_once_what_no_retry_would_mend(scheduler):
+    """Four days side by side: all is well, the gate refuses, something is away, a setting is wrong."""
+    scheduler.wait("select count(*) from dag where dag_id in ('nightly', 'hourly')", lambda rows: rows == [(2,)])
+    scheduler.stubbed.calls()
+    scheduler.backfill("nightly", "1998-05-01", "1998-05-04")
+    scheduler.backfill("hourly", "1998-05-01", "1998-05-01")
+    airflow(scheduler.env, "dags", "unpause", "-y", ".*ly", "--treat-dag-id-as-regex")
+    well = scheduler.tasks("nightly", "1998-05-01", until=("publish", "success"))
+    assert set(well.values()) == {("success", 1)}
+    published = "publish --surfaces for_you similar bought_together --as-of 1998-05-02T00:00:00+00:00 --snapshot 7"
+    assert published in scheduler.stubbed.calls()
+    refused = scheduler.tasks("nightly", "1998-05-02", until=("publish", "upstream_failed"))
+    assert (refused["rank"], refused["gate"]) == (("success", 1), ("failed", 1))
+    away = scheduler.tasks("nightly", "1998-05-03", until=("prepare", "up_for_retry"))
+    assert away["als"][0] is None
+    hour = scheduler.tasks("hourly", "1998-05-01", until=("publish", "success"))
+    assert set(hour.values()) == {("success", 1)}
+    wrong = scheduler.tasks("nightly", "1998-05-04", until=("publish", "upstream_failed"))
+    assert wrong["prepare"] == ("failed", 1)

@@ -1,0 +1,184 @@
+"""Settings: what is documented is what holds, and what is not allowed is refused in one line."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from conf.settings import CONF_DIR, DEFAULTS, Settings, SettingsError, load_settings
+
+OPTIONS = [
+    (section, key, field)
+    for section, part in Settings.model_fields.items()
+    for key, field in part.annotation.model_fields.items()
+    if (section, key) != ("identity", "secret")  # the one option without a default
+]
+UNITS = {"_days": "in days", "_hours": "in hours", "_s": "in seconds", "_ms": "in ms", "_mb": "in MiB"}
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("NIGHTSHELF_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def conf_file(tmp_path, monkeypatch):
+    """Write a file and name it in NIGHTSHELF_CONF."""
+
+    def write(content: str | bytes) -> Path:
+        path = tmp_path / "mine.toml"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        monkeypatch.setenv("NIGHTSHELF_CONF", str(path))
+        return path
+
+    return write
+
+
+def documented() -> dict[tuple[str, str], str]:
+    """The comment right above each option of default.toml."""
+    found, section, above = {}, "", ""
+    for line in DEFAULTS.read_text().splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif " = " in line and not line.startswith("#"):
+            found[section, line.partition(" = ")[0]] = above
+        above = line.removeprefix("# ") if line.startswith("# ") else ""
+    return found
+
+
+DOCS = documented()
+
+
+def test_default_toml_names_every_option_and_nothing_else():
+    assert set(DOCS) == {(section, key) for section, key, _ in OPTIONS}
+
+
+@pytest.mark.parametrize(("section", "key", "field"), OPTIONS, ids=lambda value: value if type(value) is str else "")
+def test_the_line_above_an_option_tells_its_meaning_unit_range_and_default(section, key, field):
+    doc = DOCS[section, key]
+    meaning, _, default = doc.rpartition(" Default: ")
+    assert len(meaning) > 10, f"{section}.{key} is not explained on the line above: {doc!r}"
+    value = getattr(getattr(load_settings(), section), key)
+    shown = {"all four": str(("category", "country", "device", "age_band")), '""': ""}.get(default, default)
+    assert str(value) == shown or (isinstance(value, float | int) and float(shown) == value)
+    bounds = {type(m).__name__: m for m in field.metadata}
+    if "Ge" in bounds:
+        assert f" {bounds['Ge'].ge:g} to {int(bounds['Le'].le)}." in doc, f"range of {section}.{key}: {doc!r}"
+    for suffix, unit in UNITS.items():
+        if key.endswith(suffix):
+            assert unit in doc, f"unit of {section}.{key}: {doc!r}"
+
+
+def test_later_layers_win(conf_file, monkeypatch):
+    conf_file("[als]\nfactors = 8\niterations = 9\nseed = 10\n")
+    monkeypatch.setenv("NIGHTSHELF_ALS__ITERATIONS", "19")
+    monkeypatch.setenv("NIGHTSHELF_ALS__SEED", "20")
+    als = load_settings(als={"seed": 30}).als
+    assert (als.factors, als.iterations, als.seed, als.alpha) == (8, 19, 30, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[als]\nfactors = 3\n", ["als.factors = 3", "int from 4 to 512"]),
+        ("[als]\nfactors = 513\n", ["als.factors = 513", "int from 4 to 512"]),
+        ("[als]\nfactors = 'many'\n", ["als.factors = 'many'", "int from 4 to 512"]),
+        ("[slates]\nweight_als = nan\n", ["slates.weight_als = nan", "float from 0 to 100"]),
+        ("[cooccurrence]\nscore = 'jaccard'\n", ["cooccurrence.score = 'jaccard'", "cosine", "lift", "llr"]),
+        ("[trending]\nsegments = ['moon']\n", ["trending.segments", "'moon'", "category", "age_band"]),
+        ("[redis]\nurl = 'localhost'\n", ["redis.url = 'localhost'", "redis|rediss|unix"]),
+        ("[als]\nfaktors = 8\n", ["als.faktors", "no such setting", "default.toml"]),
+        ("[moon]\nphase = 1\n", ["moon", "no such setting", "default.toml"]),
+        ("als = 3\n", ["als = 3", "default.toml"]),
+        ("[als\n", ["mine.toml", "not TOML", "line 1"]),
+        (b"\xff\xfe", ["mine.toml", "not TOML"]),
+    ],
+)
+def test_a_wrong_file_is_refused_with_key_value_and_what_is_allowed(conf_file, content, told):
+    conf_file(content)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert all(part in str(refused.value) for part in told), str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("NIGHTSHELF_ALS__FACTORS", "3", ["als.factors = '3'", "int from 4 to 512"]),
+        ("NIGHTSHELF_ALS__FAKTORS", "8", ["NIGHTSHELF_ALS__FAKTORS", "no such setting"]),
+        ("NIGHTSHELF_MOON", "1", ["NIGHTSHELF_MOON", "no such setting"]),
+        ("NIGHTSHELF_TRENDING__SEGMENTS", "category", ["trending"]),  # a list must be JSON
+        ("NIGHTSHELF_CONF", "/nowhere/mine.toml", ["NIGHTSHELF_CONF", "/nowhere/mine.toml", "no such file"]),
+    ],
+)
+def test_a_wrong_variable_is_refused_by_name(monkeypatch, name, value, told):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert all(part in str(refused.value) for part in told), str(refused.value)
+
+
+def test_several_mistakes_come_in_one_message(conf_file):
+    conf_file("[als]\nfactors = 3\n[lake]\nurl = 'x'\n")
+    with pytest.raises(SettingsError, match=r"setting lake\.url: no such setting.*; setting als\.factors = 3"):
+        load_settings()
+
+
+def test_settings_are_frozen():
+    settings = load_settings()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.als = None
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.als.factors = 8
+    assert isinstance(settings.trending.segments, tuple)
+
+
+def test_the_secret_has_no_default(tmp_path):
+    identity = load_settings(identity={"secret_file": str(tmp_path / "none")}).identity
+    assert identity.secret is None
+    with pytest.raises(SettingsError, match=r"identity\.secret_file = .*none.*NIGHTSHELF_IDENTITY__SECRET"):
+        identity.secret_bytes()
+
+
+@pytest.mark.parametrize("length", [0, 15])
+def test_a_short_secret_is_refused(tmp_path, monkeypatch, length):
+    path = tmp_path / "secret"
+    path.write_text("s" * length + "\n")
+    with pytest.raises(SettingsError, match=f"{length} bytes; allowed: 16 or more"):
+        load_settings(identity={"secret_file": str(path)}).identity.secret_bytes()
+    monkeypatch.setenv("NIGHTSHELF_IDENTITY__SECRET", "s" * length)
+    with pytest.raises(SettingsError, match=f"{length} bytes; allowed: 16 or more"):
+        load_settings().identity.secret_bytes()
+
+
+def test_the_environment_wins_over_the_secret_file(tmp_path, monkeypatch):
+    path = tmp_path / "secret"
+    path.write_text("a secret of the file\n")
+    settings = load_settings(identity={"secret_file": str(path)})
+    assert settings.identity.secret_bytes() == b"a secret of the file"
+    monkeypatch.setenv("NIGHTSHELF_IDENTITY__SECRET", "a secret of the environment")
+    settings = load_settings(identity={"secret_file": str(path)})
+    assert settings.identity.secret_bytes() == b"a secret of the environment"
+
+
+def test_a_secret_is_never_shown(monkeypatch, conf_file):
+    monkeypatch.setenv("NIGHTSHELF_IDENTITY__SECRET", "a secret of the environment")
+    assert "a secret" not in f"{load_settings()!r} {load_settings().model_dump_json()}"
+    monkeypatch.delenv("NIGHTSHELF_IDENTITY__SECRET")
+    conf_file("[identity]\nsecret = 123456789\n")
+    with pytest.raises(SettingsError, match=r"identity\.secret") as refused:
+        load_settings()
+    assert "123456789" not in str(refused.value)
+
+
+def test_the_production_example_loads(monkeypatch):
+    monkeypatch.setenv("NIGHTSHELF_CONF", str(CONF_DIR / "prod.example.toml"))
+    settings = load_settings()
+    assert settings.lake.uri.startswith("s3://")
+    assert settings.redis.url.startswith("rediss://")
+    assert re.match(r"k8s://|yarn|spark://", settings.spark.master)
+    assert settings.identity.secret is None
