@@ -6,12 +6,12 @@ SUPPORTED := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12))
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-14s%s\n' "$$name" "$$text"; done
-	@echo 'Exit codes: 0 done, 2 usage or configuration, 3 gate refused, 75 temporary, 130 Ctrl-C; make itself says "Error N" and ends with 2.'
+	@echo 'Exit codes: 0 done, 2 usage or configuration, 3 gate refused, 75 temporary, 130 Ctrl-C; make itself says "Error N".'
 
 install: ## .venv with the pinned requirements (PYTHON=/path chooses the Python); nothing when it is there
-	@for python in "$(PYTHON)" python3.11 python3.12 python3 python; do \
-	    if [ -n "$$python" ] && "$$python" -c '$(SUPPORTED)' 2>/dev/null; then exec "$$python" -m deploy.embedded.install; fi; \
-	done; echo 'nightshelf: no Python 3.11 or 3.12 on PATH: install one, or say make PYTHON=/path/to/python' >&2; exit 2
+	@for python in $(if $(PYTHON),"$(PYTHON)",python3.11 python3.12 python3 python); do \
+	    if "$$python" -c '$(SUPPORTED)' 2>/dev/null; then exec "$$python" -m deploy.embedded.install; fi; \
+	done; echo 'nightshelf: no Python 3.11 or 3.12$(if $(PYTHON), at PYTHON=$(PYTHON), on PATH): install one, or say make PYTHON=/path/to/python' >&2; exit 2
 
 run: install ## raw events to slates over HTTP, once (DATA=path SOURCE=name-or-file for your own; PORT=)
 	@exec $(PY) -m deploy.embedded.run

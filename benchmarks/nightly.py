@@ -28,6 +28,7 @@ STAGES = (
 
 def main() -> int:
     house.enter()
+    events = n_events()
     checks.check_disk()
     with house.lock("make bench"):
         shutil.rmtree(FOLDER, ignore_errors=True)
@@ -35,9 +36,9 @@ def main() -> int:
         house.make_secret()
         env = house.environment(FOLDER, "ns-bench") | {"JAVA_HOME": java.find_java_home()}
         with redis.running(env):
-            report = measure(n_events(), env)
+            report = measure(events, env)
     print(f"\n{report.table()}")
-    write_json(report)
+    write_json(report, events)
     return 0
 
 
@@ -68,12 +69,10 @@ def measure(events: int, env: dict[str, str]) -> Report:
     return report
 
 
-def write_json(report: Report) -> None:
+def write_json(report: Report, events: int) -> None:
     machine = {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
     target = FOLDER / "nightly.json"
-    target.write_text(
-        json.dumps({"events": n_events(), "machine": machine, "stages": report.as_dicts()}, indent=2) + "\n"
-    )
+    target.write_text(json.dumps({"events": events, "machine": machine, "stages": report.as_dicts()}, indent=2) + "\n")
     print(f"written to {target}")
 
 

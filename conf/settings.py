@@ -13,9 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as UnparsedVariable
 
+from conf.problems import explain, explain_variables
+
 CONF_DIR = Path(__file__).parent
 DEFAULTS = CONF_DIR / "default.toml"
 SOURCES_DIR = CONF_DIR / "sources"
+PREFIX = "NIGHTSHELF_"
 
 
 class SettingsError(ValueError):
@@ -131,8 +134,13 @@ class Gate(Section):
 
 
 class Redis(Section):
-    url: str = Field(pattern=r"^(redis|rediss|unix)://")
-    namespace: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")
+    url: str = Field(
+        pattern=r"^(redis|rediss|unix)://", description="text that begins with redis://, rediss:// or unix://"
+    )
+    namespace: str = Field(
+        pattern=r"^[a-z][a-z0-9_-]{0,31}$",
+        description="1 to 32 of the characters a to z, 0 to 9, _ and -, the first a letter",
+    )
     connect_timeout_ms: Annotated[int, between(1, 60_000)]
     read_timeout_ms: Annotated[int, between(1, 60_000)]
 
@@ -159,7 +167,7 @@ class Serving(Section):
 class Settings(BaseSettings):
     """All sections, frozen."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="NIGHTSHELF_", env_nested_delimiter="__")
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__")
 
     lake: Lake
     identity: Identity
@@ -202,11 +210,13 @@ def load_settings(**overrides: dict) -> Settings:
         refuse_unknown_variables()
         return Settings(**overrides)
     except ValidationError as error:
-        raise SettingsError("; ".join(explain(problem) for problem in error.errors())) from None
+        raise SettingsError(
+            "; ".join(explain(problem, Settings, DEFAULTS.name) for problem in error.errors())
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not TOML: {error}") from None
     except UnparsedVariable as error:
-        raise SettingsError(f"environment: {error}; a list is written as JSON, such as '[\"country\"]'") from None
+        raise SettingsError(explain_variables(os.environ, PREFIX, Settings) or f"environment: {error}") from None
 
 
 def refuse_unknown_variables() -> None:
@@ -219,27 +229,3 @@ def refuse_unknown_variables() -> None:
     for name in sorted(os.environ):
         if name.startswith("NIGHTSHELF_") and name not in known:
             raise SettingsError(f"environment variable {name}: no such setting; see {DEFAULTS.name} for all")
-
-
-def explain(problem: dict) -> str:
-    """One pydantic problem as ``key = value: what is allowed``."""
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return f"setting {key}: no such setting; see {DEFAULTS.name} for all"
-    section, _, name = key.partition(".")
-    value = "(hidden)" if name == "secret" else repr(problem["input"])
-    return f"setting {key} = {value}: {problem['msg']}; allowed: {allowed(section, name.partition('.')[0])}"
-
-
-def allowed(section: str, name: str) -> str:
-    """The type and range of a setting, in words."""
-    model = Settings.model_fields.get(section)
-    field = model.annotation.model_fields.get(name) if model else None
-    if field is None:
-        return "see default.toml"
-    bounds = {type(m).__name__: m for m in field.metadata}
-    if "Ge" in bounds and "Le" in bounds:
-        return f"{getattr(field.annotation, '__name__', field.annotation)} from {bounds['Ge'].ge} to {bounds['Le'].le}"
-    return str(field.annotation).replace("typing.", "").removeprefix("<class '").removesuffix("'>") + "".join(
-        f" like {m.pattern}" for m in field.metadata if getattr(m, "pattern", None)
-    )

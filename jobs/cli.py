@@ -1,15 +1,28 @@
 """The command ``nightshelf``. Imports lazily: a subcommand pays only for what it uses.
 
-Exit codes: 0 done, 2 usage or configuration, 3 the data gate refused (do not retry), 75 temporary (retry), 130 Ctrl-C.
+Exit codes: 0 done, 2 usage or configuration, 3 the data gate refused (do not retry), 75 temporary (retry), 130 Ctrl-C,
+141 the reader of the output went away.
 """
 
 import argparse
 import importlib
+import os
+import select
 import sys
 
 from conf.settings import SettingsError, load_settings
-from jobs.rim.errors import EXIT_REFUSED, EXIT_TEMPORARY, EXIT_USAGE, GateRefused, TemporaryError, UsageError
+from jobs.rim.errors import (
+    EXIT_REFUSED,
+    EXIT_TEMPORARY,
+    EXIT_UNREAD,
+    EXIT_USAGE,
+    GateRefused,
+    TemporaryError,
+    UsageError,
+    describe,
+)
 
+STDOUT = 1
 COMMANDS = {  # name -> (module, what it does)
     "generate": ("jobs.generate", "make a shop's traffic to try things on"),
     "check-source": ("jobs.check_source", "say what an ingest of your events would do"),
@@ -42,7 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     command = next((word for word in argv if not word.startswith("-")), None)
     try:
         args = build_parser(command).parse_args(argv)
-        return importlib.import_module(COMMANDS[args.command][0]).main(args, load_settings())
+        code = importlib.import_module(COMMANDS[args.command][0]).main(args, load_settings())
+        sys.stdout.flush()  # else a reader gone too early is noticed where nothing can be done about it
+        return code
     except (UsageError, SettingsError) as error:
         return complain(error, EXIT_USAGE)
     except GateRefused as error:
@@ -50,12 +65,24 @@ def main(argv: list[str] | None = None) -> int:
     except TemporaryError as error:
         return complain(error, EXIT_TEMPORARY)
     except OSError as error:
-        return complain(error, EXIT_TEMPORARY)
+        if isinstance(error, BrokenPipeError) and unread():
+            return EXIT_UNREAD
+        return complain(describe(error), EXIT_TEMPORARY)
     except KeyboardInterrupt:
         return 130
 
 
-def complain(error: Exception, code: int) -> int:
+def unread() -> bool:
+    """Whether nobody reads standard output any more; if so, the rest of it goes nowhere, quietly."""
+    poll = select.poll()
+    poll.register(STDOUT, select.POLLOUT)
+    gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+    return gone
+
+
+def complain(error: Exception | str, code: int) -> int:
     print(f"nightshelf: {error}", file=sys.stderr)
     return code
 

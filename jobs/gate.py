@@ -25,6 +25,11 @@ from schemas.tables import TABLES
 JUDGED = ("item_neighbors", "slates", "trending")
 NONE = (0, 0)
 SOME = (1, None)
+TOO_LITTLE = {  # what an empty table usually means
+    "item_neighbors": "no two items share cooccurrence.min_pair contributors: too little data?",
+    "slates": "nothing was proposed to anybody: too little data?",
+    "trending": "no event on an available item within trending.window_hours before as_of",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +83,7 @@ def measure(table: str, rows: pa.Table, lineage: Lineage) -> dict[str, float]:
     active = interactions.filter(
         pc.and_(pc.greater_equal(interactions["last_time"], last_day), pc.greater(interactions["weight_micro"], 0))
     )
-    return slate_statistics(
+    found = slate_statistics(
         rows,
         interactions,
         pc.unique(active["user_id"]),
@@ -86,6 +91,9 @@ def measure(table: str, rows: pa.Table, lineage: Lineage) -> dict[str, float]:
         np.unique(interactions["item_idx"].to_numpy()),
         lineage.settings.slates.n_items,
     )
+    n_users = pc.count_distinct(interactions.filter(pc.greater(interactions["weight_micro"], 0))["user_id"]).as_py()
+    nobody = {} if n_users else {"fill": 1.0, "item_coverage": 1.0}  # sessions only: there is nobody to have a slate
+    return found | {"n_users": n_users} | nobody
 
 
 def available_items(lineage: Lineage) -> np.ndarray:
@@ -96,8 +104,10 @@ def available_items(lineage: Lineage) -> np.ndarray:
     return dictionary.join(gone, "item_id", join_type="left anti")["item_idx"].to_numpy()
 
 
-def bounds(table: str, settings: Settings) -> dict[str, tuple[float | None, float | None]]:
-    """What the statistics of a table may be, inclusive."""
+def bounds(
+    table: str, settings: Settings, statistics: dict[str, float]
+) -> dict[str, tuple[float | None, float | None]]:
+    """What the statistics of a table may be, inclusive; there are slates unless there is nobody to have one."""
     if table == "item_neighbors":
         return {"n_rows": SOME, "n_own_neighbors": NONE, "n_one_sided": NONE}
     if table == "trending":
@@ -112,7 +122,7 @@ def bounds(table: str, settings: Settings) -> dict[str, tuple[float | None, floa
         "n_uneven",
     )
     return {
-        "n_rows": SOME,
+        "n_rows": (min(1, statistics["n_users"]), None),
         **dict.fromkeys(broken, NONE),
         "fill": (settings.gate.min_fill, None),
         "user_coverage": (settings.gate.min_user_coverage, None),
@@ -127,9 +137,11 @@ def validate(table: str, statistics: dict[str, float], rows: pa.Table, settings:
 
     step = max(rows.num_rows // settings.gate.sample_rows, 1)
     sample = rows.take(np.arange(0, rows.num_rows, step)).to_pandas()
-    return run_suite(
-        f"{table} as a whole", statistic_expectations(bounds(table, settings)), pd.DataFrame([statistics])
-    ) + (run_suite(f"{table} row by row", row_expectations(TABLES[table]), sample))
+    wanted = statistic_expectations(bounds(table, settings, statistics))
+    failures = run_suite(f"{table} as a whole", wanted, pd.DataFrame([statistics]))
+    if failures and not rows.num_rows:
+        failures[-1] += f" ({TOO_LITTLE[table]})"
+    return failures + run_suite(f"{table} row by row", row_expectations(TABLES[table]), sample)
 
 
 def run_suite(name: str, expectations: list, frame: pd.DataFrame) -> list[str]:
@@ -147,9 +159,19 @@ def run_suite(name: str, expectations: list, frame: pd.DataFrame) -> list[str]:
 
 
 def explain_failure(name: str, outcome) -> str:
-    wanted = {
-        k: v for k, v in outcome.expectation_config.kwargs.items() if k in ("min_value", "max_value", "value_set")
-    }
+    wanted = outcome.expectation_config.kwargs
     seen = outcome.result.get("partial_unexpected_list", outcome.exception_info)
-    column = outcome.expectation_config.kwargs["column"]
-    return f"{outcome.expectation_config.type} of {column} ({name}): saw {seen}, allowed {wanted or 'no nulls'}"
+    told = ", ".join(map(str, seen)) if isinstance(seen, list) else seen
+    return f"{outcome.expectation_config.type} of {wanted['column']} ({name}): saw {told}, allowed {allowed(wanted)}"
+
+
+def allowed(wanted: dict) -> str:
+    """An expectation's bounds or values in words."""
+    low, high, values = (wanted.get(name) for name in ("min_value", "max_value", "value_set"))
+    if values:
+        return f"one of {', '.join(values)}"
+    if low is not None and high is not None:
+        return f"{low:g} to {high:g}" if low < high else f"{low:g}"
+    if low is None and high is None:
+        return "no nulls"
+    return f"{low:g} or more" if high is None else f"{high:g} or less"

@@ -54,7 +54,7 @@ def main(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError("give --path FOLDER for a whole history, or --interval START END for what has landed")
     source = load_description(args.source or settings.ingest.source)
     batch, done_before = ingest(source, args.path, args.interval, settings)
-    report(batch, done_before)
+    report(batch, done_before, told_before(batch, Lake.open(settings.lake).batches(batch.number - 1)))
     return 0
 
 
@@ -130,7 +130,8 @@ def read_all(gathered: Gather, found: list[Found]) -> list[dict]:
     for one in found:
         read = gathered.read_events if isinstance(one.layout, Events) else gathered.read_catalogue
         rows = read(one.file, one.layout)
-        inputs.append({"name": one.file.name, "bytes": one.file.bytes, "hash": one.hash, "rows": rows})
+        entry = {"name": one.file.name, "bytes": one.file.bytes, "hash": one.hash, "rows": rows}
+        inputs.append(entry | {"description": gathered.source.content_hash})
     gathered.finish()
     return inputs
 
@@ -196,11 +197,30 @@ def hours_covered(writer: Writer, interval: Interval | None) -> Interval:
     return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 
-def report(batch: Batch, done_before: bool) -> None:
-    """Accounts for people, then one line of JSON for programs."""
+def told_before(batch: Batch, earlier: list[Batch]) -> str:
+    """A warning when rows stayed as another description had them: a file of the batch came in before; else empty."""
+    known, first = batch.accounts.get("known", 0), {}
+    for other in (other for other in earlier if other.source == batch.source):
+        for entry in other.inputs:
+            first.setdefault(entry["hash"], (other.number, entry.get("description")))
+    for entry in batch.inputs if known else ():
+        number, description = first.get(entry["hash"], (0, None))
+        if description not in (None, entry.get("description")):
+            return (
+                f"warning: {known:,} rows were known already: {entry['name']} came in before under another description "
+                f"(batch {number}), and rows already in the lake stay as they were, with their kinds and values; to "
+                "read them anew, start a fresh lake: `make clean`, or another lake.uri"
+            )
+    return ""
+
+
+def report(batch: Batch, done_before: bool, warning: str) -> None:
+    """Accounts and a warning for people, then one line of JSON for programs."""
     if done_before:
         print(f"already ingested as batch {batch.number}")
     print(table(batch.accounts))
+    if warning:
+        print(warning)
     hours = batch.hours()
     last = {"snapshot": batch.number, "batch_id": batch.batch_id, "first_hour": batch.first_hour}
     print(orjson.dumps(last | {"end_hour": batch.end_hour, "n_hours_with_rows": len(hours)}).decode())

@@ -80,7 +80,7 @@ class Publisher:
         """Whether to publish a generation; a line when it is live already, or what is live is newer."""
         now = live.live(generation.surface) if live else None
         if now and now.base == generation.name:
-            whole = self.writer.holds(generation.name)
+            whole = now.n_keys == 0 or self.writer.holds(generation.name)
             state = "is live already" if whole else "is live, but its keys are gone or near their end: loading it again"
             self.say(f"{generation.surface}: {generation.name} {state}")
             return not whole

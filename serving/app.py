@@ -1,4 +1,7 @@
-"""The routes. Every error is a problem document (RFC 9457); unknown query parameters are refused."""
+"""The routes. Every error is a problem document (RFC 9457).
+
+Unknown query parameters are refused under /v1; /livez and /readyz overlook them, for some probes add their own.
+"""
 
 import logging
 from dataclasses import asdict

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from jobs.rim.arguments import moment
 from jobs.rim.errors import GateRefused, TemporaryError, UsageError
 
 ROOT = Path(__file__).parents[1]
+TMP = tempfile.gettempdir()
 AS_OF = ["--as-of", "2026-01-11T00:00:00Z"]
 
 
@@ -121,6 +123,21 @@ def test_a_step_whose_input_is_missing_may_be_tried_again(run, tmp_path):
     assert "run `nightshelf run interactions --as-of 2026-01-11T00:00:00Z --snapshot 1` first" in err
 
 
+@pytest.mark.parametrize(
+    ("steps", "missing"),
+    [(["slates"], "candidates"), (["interactions", "cooccurrence", "slates"], "candidates"), (["als"], "interactions")],
+)
+def test_missing_inputs_are_told_before_spark_starts(run, tmp_path, monkeypatch, steps, missing):
+    def no_spark(*_):
+        raise AssertionError("Spark was started")
+
+    monkeypatch.setattr("jobs.rim.spark_session.spark_session", no_spark)
+    small_lake(tmp_path, events=[{}])
+    code, _, err = run("run", *steps, *AS_OF)
+    assert (code, err.count("\n")) == (75, 1)
+    assert f"run `nightshelf run {missing} --as-of" in err
+
+
 def test_a_lake_that_is_a_file_is_told_in_one_line(run, tmp_path):
     (tmp_path / "lake").write_text("no folder")
     assert run("snapshot")[0] == 0  # reads as empty
@@ -129,23 +146,42 @@ def test_a_lake_that_is_a_file_is_told_in_one_line(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
+    ("error", "code", "told"),
     [
-        (UsageError("wrong"), 2),
-        (GateRefused("refused"), 3),
-        (TemporaryError("away"), 75),
-        (OSError(28, "No space left on device", "/lake/x"), 75),
-        (KeyboardInterrupt(), 130),
+        (UsageError("wrong"), 2, "wrong"),
+        (GateRefused("refused"), 3, "refused"),
+        (TemporaryError("away"), 75, "away"),
+        (OSError(28, "No space left on device", "/lake/x"), 75, "disk full: /lake/x; free some space and run again"),
+        (OSError(122, "Disk quota exceeded"), 75, f"disk full: that of the lake, of the working folder or of {TMP}; "),
+        (PermissionError(13, "Permission denied", "/lake/x"), 75, "/lake/x: Permission denied"),
+        (BrokenPipeError(32, "Broken pipe"), 75, "[Errno 32] Broken pipe"),  # a socket's: output is still read here
+        (KeyboardInterrupt(), 130, None),
     ],
 )
-def test_every_expected_failure_has_its_code(run, monkeypatch, error, code):
+def test_every_expected_failure_has_its_code(run, monkeypatch, error, code, told):
     def fail(*_):
         raise error
 
     monkeypatch.setattr("jobs.snapshot.main", fail)
     found, out, err = run("snapshot")
     assert (found, out) == (code, "")
-    assert err == ("" if code == 130 else f"nightshelf: {error}\n")
+    assert err.startswith(f"nightshelf: {told}") if told else err == ""
+    assert err.count("\n") == (told is not None)
+
+
+@pytest.mark.parametrize("lines", [1, 50_000], ids=["when it ends", "in the midst"])
+def test_output_nobody_reads_ends_quietly(tmp_path, lines):
+    """As of ``nightshelf … | head -1``, in a process of its own: its standard output is a pipe closed at once."""
+    code = (
+        "import sys\nfrom jobs import cli, snapshot\n"
+        f"snapshot.main = lambda *_: print('a line\\n' * {lines}) or 0\n"
+        "sys.stdin.read()\nsys.exit(cli.main(['snapshot']))"
+    )
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, **pipes) as command:
+        command.stdout.close()
+        command.stdin.close()
+        assert (command.stderr.read(), command.wait()) == (b"", 141)
 
 
 def test_a_defect_is_not_hidden(run, monkeypatch):

@@ -1,6 +1,8 @@
 """The embedded deployment: finding Java and Redis, what it refuses, what it ends, and what its reports say."""
 
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -122,9 +124,46 @@ def test_no_redis_at_all_is_one_line(folder, bare_path, monkeypatch):
 
 def test_a_second_command_joins_a_running_redis_and_leaves_it(folder):
     with redis.running(os.environ):
-        with redis.running(os.environ, join=True):
+        with redis.kept(os.environ):
             assert redis.ask("SET shelf full") == "+OK"
         assert redis.answers()
+
+
+def test_redis_comes_back_when_who_started_it_has_left(folder):
+    with contextlib.ExitStack() as first, redis_of_the_first(first), redis.kept(os.environ) as ensure:
+        assert redis.ask("SET shelf full") == "+OK"
+        first.close()
+        assert not redis.answers()
+        ensure()
+        assert redis.ask("STRLEN shelf") == ":4"
+    assert not redis.answers()
+
+
+@contextlib.contextmanager
+def redis_of_the_first(stack: contextlib.ExitStack):
+    stack.enter_context(redis.kept(os.environ))
+    yield
+
+
+def test_the_steps_own_error_is_told_not_that_of_stopping(folder):
+    with pytest.raises(Problem, match="the step") as problem, redis.running(os.environ):
+        fail_where_no_dump_can_be_written()
+    assert problem.value.code == 3
+    assert not redis.answers()
+
+
+def fail_where_no_dump_can_be_written():
+    (house.STATE / "redis.rdb").mkdir()
+    raise Problem("the step failed", 3)
+
+
+def test_a_dump_of_a_newer_redis_says_what_to_do():
+    lines = ["1:M * Ready", "# Can't handle RDB format version 10", "# Fatal error loading the DB: Invalid argument."]
+    told = redis.why_not_up(lines)
+    assert "was written by a newer Redis than" in str(told)
+    assert "`make clean`" in str(told)
+    assert told.code == 2
+    assert redis.why_not_up(["# out of luck"]).code == TEMPORARY
 
 
 def test_an_orphaned_redis_is_saved_before_a_new_one_starts(folder):
@@ -254,6 +293,18 @@ def test_ports_are_looked_at_before_use():
             checks.check_port("127.0.0.1", wrong)
 
 
+def test_settings_are_looked_at_before_anything_is_written():
+    checks.check_settings(os.environ)
+    for name, value, said in (
+        ("NIGHTSHELF_FOO__BAR", "1", "environment variable NIGHTSHELF_FOO__BAR: no such setting"),
+        ("NIGHTSHELF_ALS__FACTORS", "1", "setting als.factors = '1'"),
+        ("NIGHTSHELF_CONF", "/", "NIGHTSHELF_CONF = '/': no such file"),
+    ):
+        with pytest.raises(Problem, match=said) as problem:
+            checks.check_settings(os.environ | {name: value})
+        assert problem.value.code == 2
+
+
 def test_a_disk_with_too_little_room_is_refused(monkeypatch):
     checks.check_disk()
     monkeypatch.setenv("NIGHTSHELF_LAKE__MIN_FREE_MB", "999999999")
@@ -364,8 +415,11 @@ def test_a_day_ends_at_the_midnight_after_its_last_hour():
 
 
 def test_each_source_has_a_lake_and_a_namespace_of_its_own():
-    own = run.Input.of("/data", "/my sources/Café Shop.toml")
-    assert (own.lake.as_posix(), own.namespace) == (".nightshelf/sources/caf-shop", "ns-caf-shop")
+    own, other = (run.Input.of("/data", f"/{folder}/Café Shop.toml") for folder in ("my sources", "others"))
+    assert re.fullmatch(r"\.nightshelf/sources/caf-shop-[0-9a-f]{6}", own.lake.as_posix())
+    assert own.namespace == f"ns-{own.lake.name}"
+    assert own.lake != other.lake  # one name, two files
+    assert run.Input.of("/data", "movielens-100k").lake.name == "movielens-100k"
     assert run.Input.of("", "").lake == house.STATE
 
 
@@ -390,6 +444,28 @@ def test_help_lists_every_target():
     assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("make ")] == [
         "help", "install", "run", "serve", "airflow", "test", "bench", "clean",
     ]  # fmt: skip
+
+
+def test_a_python_that_was_named_is_the_only_one_tried():
+    done = make(ROOT, "install", "PYTHON=/absent/python")
+    assert done.returncode == 2
+    assert done.stderr.startswith("nightshelf: no Python 3.11 or 3.12 at PYTHON=/absent/python: install one")
+
+
+def test_where_nobody_has_an_id_public_lists_are_shown(monkeypatch):
+    item = {"rank": 1, "item_id": "9", "title": "Alien", "source": "trending"}
+    near = {"rank": 1, "item_id": "5", "title": "Aliens", "source": "viewed_together"}
+    asked = []
+
+    def answer(url: str) -> dict:
+        asked.append(url)
+        return {"tier": "a tier", "generation": "g", "items": [near if "similar" in url else item]}
+
+    monkeypatch.setattr(people, "fetch", answer)
+    trending, similar = people.public_lists("http://host")
+    assert trending == "trending (a tier, generation g)\n  1. Alien (trending)"
+    assert similar == "similar to Alien (a tier, generation g)\n  1. Aliens (viewed together)"
+    assert asked == ["http://host/v1/trending?n=5", "http://host/v1/items/9/similar?n=5"]
 
 
 def test_no_python_of_the_right_version_is_one_line(tmp_path):

@@ -383,6 +383,33 @@ def test_parquet_and_jsonl_of_the_same_events_agree(tmp_path: Path, capsys) -> N
     assert lake().batches()[1].accounts["quarantined"] == {}
 
 
+def test_rows_known_from_another_description_are_told(tmp_path: Path, capsys) -> None:
+    """They stay as they came in first, whatever the corrected description would make of them."""
+    words = orders(tmp_path / "in")
+    ingest(*words, capsys=capsys)
+    other = tmp_path / "in" / "other.toml"
+    other.write_text(ORDERS.replace('default = "purchase"', 'default = "view"'))
+    for again in (False, True):
+        assert main(["ingest", *words[:3], str(other)]) == 0
+        *_, warning, last = capsys.readouterr().out.splitlines()
+        assert warning == (
+            "warning: 4 rows were known already: orders.csv came in before under another description (batch 1), and "
+            "rows already in the lake stay as they were, with their kinds and values; to read them anew, start a "
+            "fresh lake: `make clean`, or another lake.uri"
+        ), again
+        assert json.loads(last)["snapshot"] == 2
+    assert "view" not in column("events", "kind")
+
+
+def test_rows_known_under_the_same_description_need_no_warning(tmp_path: Path, capsys) -> None:
+    words = orders(tmp_path / "in")
+    ingest(*words, capsys=capsys)
+    orders(tmp_path / "in", ORDER_LINES + "6,2026-07-03 09:00,17.0,10,1,1.5,RED CUP\n", name="orders2.csv")
+    assert main(["ingest", *words]) == 0
+    assert "warning" not in capsys.readouterr().out
+    assert [lake().batches()[1].accounts[name] for name in ("accepted", "duplicate", "known")] == [1, 8, 4]
+
+
 # what goes wrong
 
 
@@ -408,6 +435,24 @@ def test_bad_input_is_one_line_and_leaves_no_batch(tmp_path: Path, capsys) -> No
     assert "none of 6 rows can be used, 6 for bad_time" in refused("ingest", *words, capsys=capsys)
     (tmp_path / "in" / "orders.csv").write_text(ORDER_LINES.splitlines()[0])
     assert "the files hold no events" in refused("ingest", *words, capsys=capsys)
+    assert lake().snapshot() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("trunc.csv.gz", gzip.compress(ORDER_LINES.encode() * 50)[:-20], "trunc.csv.gz: damaged, or no csv file: "),
+        ("trunc.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99)[:-20], "trunc.jsonl.gz: damaged, or no jsonl file: "),
+        ("mac.csv", ORDER_LINES.replace("\n", "\r").encode(), "mac.csv: line 1 holds a bare CR: "),
+        ("wide.csv", ORDER_LINES.encode("utf-16"), "wide.csv: is UTF-16: convert it to UTF-8"),
+        ("binary.csv", b"\x7fELF\0\1\r\2", "binary.csv: line 1 holds NUL bytes"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_line_with_its_name(tmp_path: Path, capsys, name, data, told) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert told in refused("check-source", str(tmp_path / name), capsys=capsys)
+    source = orders(tmp_path / "in")[2:] if "csv" in name else []
+    assert told in refused("ingest", "--path", str(tmp_path / name), *source, capsys=capsys)
     assert lake().snapshot() == 0
 
 

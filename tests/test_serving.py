@@ -275,6 +275,7 @@ def test_release_and_probes(api):
     assert set(release["surfaces"]) == {f"{s}/control" for s in ("for_you", "similar", "bought_together", "trending")}
     assert release["degraded"] is False
     assert api.get("/livez").json == {"status": "alive"}
+    assert [api.get(path).status_code for path in ("/livez?x=1", "/readyz?x=1")] == [200, 200]  # probes add theirs
     assert api.get("/readyz").json == {"status": "ready", "epoch": 1, "degraded": False}
 
 

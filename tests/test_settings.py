@@ -83,13 +83,16 @@ def test_later_layers_win(conf_file, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("[als]\nfactors = 3\n", ["als.factors = 3", "int from 4 to 512"]),
-        ("[als]\nfactors = 513\n", ["als.factors = 513", "int from 4 to 512"]),
-        ("[als]\nfactors = 'many'\n", ["als.factors = 'many'", "int from 4 to 512"]),
-        ("[slates]\nweight_als = nan\n", ["slates.weight_als = nan", "float from 0 to 100"]),
+        ("[als]\nfactors = 3\n", ["als.factors = 3", "a whole number from 4 to 512"]),
+        ("[als]\nfactors = 513\n", ["als.factors = 513", "a whole number from 4 to 512"]),
+        ("[als]\nfactors = 'many'\n", ["als.factors = 'many'", "a whole number from 4 to 512"]),
+        ("[slates]\nweight_als = nan\n", ["slates.weight_als = nan", "a number from 0 to 100"]),
         ("[cooccurrence]\nscore = 'jaccard'\n", ["cooccurrence.score = 'jaccard'", "cosine", "lift", "llr"]),
         ("[trending]\nsegments = ['moon']\n", ["trending.segments", "'moon'", "category", "age_band"]),
-        ("[redis]\nurl = 'localhost'\n", ["redis.url = 'localhost'", "redis|rediss|unix"]),
+        ("[redis]\nurl = 'localhost'\n", ["redis.url = 'localhost'", "begins with redis://, rediss:// or unix://"]),
+        ("[redis]\nnamespace = 'A'\n", ["redis.namespace = 'A'", "1 to 32 of the characters a to z"]),
+        ("[lake]\nuri = 3\n", ["lake.uri = 3", "is no text", "allowed: text of 1 or more characters"]),
+        ("[trending]\nsegments = 'country'\n", ["trending.segments = 'country'", "is no list", "any of category, "]),
         ("[als]\nfaktors = 8\n", ["als.faktors", "no such setting", "default.toml"]),
         ("[moon]\nphase = 1\n", ["moon", "no such setting", "default.toml"]),
         ("als = 3\n", ["als = 3", "default.toml"]),
@@ -103,15 +106,23 @@ def test_a_wrong_file_is_refused_with_key_value_and_what_is_allowed(conf_file, c
         load_settings()
     assert all(part in str(refused.value) for part in told), str(refused.value)
     assert "\n" not in str(refused.value)
+    assert not re.search(r"Literal|typing|tuple|dict|class|instance|\^\(|pattern", str(refused.value)), "Python's words"
 
 
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("NIGHTSHELF_ALS__FACTORS", "3", ["als.factors = '3'", "int from 4 to 512"]),
+        ("NIGHTSHELF_ALS__FACTORS", "3", ["als.factors = '3'", "a whole number from 4 to 512"]),
         ("NIGHTSHELF_ALS__FAKTORS", "8", ["NIGHTSHELF_ALS__FAKTORS", "no such setting"]),
         ("NIGHTSHELF_MOON", "1", ["NIGHTSHELF_MOON", "no such setting"]),
-        ("NIGHTSHELF_TRENDING__SEGMENTS", "category", ["trending"]),  # a list must be JSON
+        (
+            "NIGHTSHELF_TRENDING__SEGMENTS",
+            "category",
+            [
+                "setting trending.segments = 'category' (NIGHTSHELF_TRENDING__SEGMENTS): is no JSON; allowed: a list "
+                "of any of category, country, device, age_band, as JSON such as '[\"category\"]'"
+            ],
+        ),
         ("NIGHTSHELF_CONF", "/nowhere/mine.toml", ["NIGHTSHELF_CONF", "/nowhere/mine.toml", "no such file"]),
     ],
 )
@@ -120,6 +131,10 @@ def test_a_wrong_variable_is_refused_by_name(monkeypatch, name, value, told):
     with pytest.raises(SettingsError) as refused:
         load_settings()
     assert all(part in str(refused.value) for part in told), str(refused.value)
+
+
+def test_default_toml_says_where_relative_paths_start():
+    assert "Relative paths start at the working folder" in DEFAULTS.read_text().partition("[")[0]
 
 
 def test_several_mistakes_come_in_one_message(conf_file):

@@ -82,6 +82,7 @@ def test_the_docs_name_every_column_and_reason() -> None:
         (('constant = "view"', ""), "give exactly one of constant, column, or default"),
         (('["*.csv"]', '["*.csv"'), "not TOML"),
         (('name = "shop"', 'name = "A shop"'), "name = 'A shop'"),
+        (('["*.csv"]', "[]"), "events.0.files: empty; give at least one"),
     ],
 )
 def test_a_wrong_description_is_one_clear_line(change: tuple[str, str], message: str) -> None:
@@ -90,6 +91,9 @@ def test_a_wrong_description_is_one_clear_line(change: tuple[str, str], message:
     assert message in str(error.value)
     assert str(error.value).startswith("shop.toml: ")
     assert "\n" not in str(error.value)
+    assert str(error.value).count(";") <= message.count(";") + 1, "one mistake is told once"
+    assert "[{" not in str(error.value)
+    assert "Tuple" not in str(error.value)
 
 
 def test_a_wrong_source_name_lists_the_known_and_the_nearest() -> None:
@@ -211,13 +215,24 @@ def test_chunks_have_the_asked_rows_whatever_the_blocks(tmp_path: Path) -> None:
         ("x.csv", gzip.compress(b"a,b\n" * 5000)[:-20], "damaged, or no csv file"),
         ("x.parquet", b"PAR1 no", "damaged, or no parquet file"),
         ("x.csv", b"a,a\n1,2\n", "line 1 is no header: 'a' stands twice"),
-        ("x.csv", "a,b\n".encode("utf-16"), "is UTF-16"),
+        ("x.csv", "a,b\n".encode("utf-16"), r"x\.csv: is UTF-16: convert it to UTF-8 first"),
+        ("x.csv", "a,b\n".encode("utf-16-be"), r"x\.csv: line 1 holds NUL bytes: no text file, or UTF-16"),
+        ("x.csv", b"a,b\r1,2\r", r"x\.csv: line 1 holds a bare CR: .*end lines with LF, as `tr '\\r' '\\n'`"),
+        ("x.csv", b"\x7fELF\0\1\r\2", r"x\.csv: line 1 holds NUL bytes"),
+        ("x.csv", b"a" * 200_000, r"x\.csv: line 1 is no header: field larger than"),
     ],
 )
 def test_an_unreadable_file_is_one_clear_line(tmp_path: Path, name: str, data: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(UsageError, match=message):
         chunks_of(tmp_path / name, Layout(files=("*",)))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
+def test_utf_16_is_noticed_whatever_the_description_says(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "x.csv").write_bytes("a,b\n".encode("utf-16"))
+    with pytest.raises(UsageError, match="is UTF-16"):
+        chunks_of(tmp_path / "x.csv", Layout(files=("*",), encoding=encoding))
 
 
 # conversions

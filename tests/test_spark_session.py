@@ -57,6 +57,31 @@ def test_a_session_in_a_folder_with_a_space_on_the_packaged_java(tmp_path, monke
     assert {path.name for path in folder.iterdir()} == {".nightshelf", "many files"}
 
 
+KILLED = """
+    import os, signal, sys, threading
+    sys.path.insert(0, sys.argv[1])
+    from jobs import cli, snapshot
+    from jobs.rim.spark_session import spark_session
+
+    def main(args, settings):
+        with spark_session(settings, "killed", quick=True) as session:
+            jvm = session.sparkContext._gateway.proc.pid
+            threading.Timer(0.5, os.kill, (jvm, signal.SIGKILL)).start()
+            session.sql("select sum(a.id * b.id) from range(10000000) a, range(1000000) b").collect()
+
+    snapshot.main = main
+    sys.exit(cli.main(["snapshot"]))
+"""
+
+
+@pytest.mark.slow
+def test_a_jvm_killed_in_mid_job_is_one_line_and_temporary(tmp_path):
+    argv = [sys.executable, "-c", textwrap.dedent(KILLED), str(ROOT)]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("WARNING: Using incubator")]
+    assert (done.returncode, said) == (75, [f"nightshelf: {spark_session.JVM_ENDED}"])
+
+
 def test_no_java_is_one_line_and_a_usage_error(tmp_path, monkeypatch):
     monkeypatch.delenv("JAVA_HOME")
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -2,9 +2,12 @@
 
 import shutil
 import socket
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.embedded.house import ROOT, number
+from deploy.embedded.house import ROOT, STATE, number
 from deploy.embedded.problems import TEMPORARY, Problem
 
 SOURCES = Path("conf/sources")
@@ -23,9 +26,33 @@ def check_data(data: str, source: str) -> None:
         raise Problem(f"{given} is given but {missing} is not; say `make run DATA=path SOURCE=name-or-file`")
     if not Path(data).exists():
         raise Problem(f"DATA = {data!r}: no such file or folder (looked from {ROOT})")
-    names = sorted(path.stem for path in SOURCES.glob("*.toml") if path.stem != "template")
-    if source not in names and not Path(source).is_file():
-        raise Problem(f"SOURCE = {source!r}: neither a file nor one of {', '.join(names)}")
+    if source not in shipped_sources() and not Path(source).is_file():
+        raise Problem(f"SOURCE = {source!r}: neither a file nor one of {', '.join(shipped_sources())}")
+
+
+def shipped_sources() -> list[str]:
+    return sorted(path.stem for path in SOURCES.glob("*.toml") if path.stem != "template")
+
+
+LOAD_SETTINGS = """\
+import sys
+from conf.settings import SettingsError, load_settings
+try:
+    load_settings()
+except SettingsError as error:
+    sys.exit(str(error))
+"""
+
+
+def check_settings(env: Mapping[str, str]) -> None:
+    """All settings, as the jobs will read them.
+
+    Raises:
+        Problem: one is unknown or out of range.
+    """
+    done = subprocess.run([sys.executable, "-c", LOAD_SETTINGS], env=env, capture_output=True, text=True)
+    if done.returncode:
+        raise Problem(done.stderr.strip().splitlines()[-1])
 
 
 def check_port(host: str, port: str) -> int:
@@ -60,8 +87,8 @@ def check_disk() -> None:
     Raises:
         Problem: less is free.
     """
-    wanted, free = number("lake", "min_free_mb"), shutil.disk_usage(".").free >> 20
+    wanted, free = number("lake", "min_free_mb"), shutil.disk_usage(STATE).free >> 20
     if free < wanted:
         raise Problem(
-            f"disk: {free} MiB free in {ROOT}, wanted {wanted} (lake.min_free_mb); free some space", TEMPORARY
+            f"disk: {free} MiB free in {STATE}, wanted {wanted} (lake.min_free_mb); free some space", TEMPORARY
         )

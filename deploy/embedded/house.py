@@ -96,7 +96,7 @@ def clean(inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def environment(lake: Path = STATE, namespace: str = "ns") -> dict[str, str]:
-    """A clean environment with the embedded places filled in; settings given as NIGHTSHELF_… stay."""
+    """A clean environment with the embedded places filled in; all other settings given as NIGHTSHELF_… stay."""
     kept = clean(os.environ)
     return kept | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)]),

@@ -11,7 +11,22 @@ N_SHOWN = 5
 def slate(url: str, person: str) -> str:
     """One person's first items with titles and reasons."""
     answer = fetch(f"{url}/v1/users/{quote(person, safe='')}/recommendations?n={N_SHOWN}")
-    head = f"{person} ({answer['tier']}, generation {answer['generation']})"
+    return listed(person, answer)
+
+
+def public_lists(url: str) -> list[str]:
+    """What rises, and what goes with the first of it, for sources where nobody has an id."""
+    trending = fetch(f"{url}/v1/trending?n={N_SHOWN}")
+    lists = [listed("trending", trending)]
+    if trending["items"]:
+        first = trending["items"][0]
+        near = fetch(f"{url}/v1/items/{quote(first['item_id'], safe='')}/similar?n={N_SHOWN}")
+        lists.append(listed(f"similar to {title(first)}", near))
+    return lists
+
+
+def listed(name: str, answer: Mapping) -> str:
+    head = f"{name} ({answer['tier']}, generation {answer['generation']})"
     return "\n".join([head, *(line(item) for item in answer["items"])])
 
 

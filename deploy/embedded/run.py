@@ -3,6 +3,7 @@
 DATA and SOURCE come from the environment, as make hands its variables on; without them a shop's month is generated.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from deploy.embedded import airflow, checks, house, java, people, redis
 from deploy.embedded.command import nightshelf, some_people
-from deploy.embedded.problems import USAGE, Problem, guarded
+from deploy.embedded.problems import guarded
 from deploy.embedded.report import Report
 from deploy.embedded.serving import serving
 
@@ -37,7 +38,9 @@ class Input:
     def of(cls, data: str, source: str) -> "Input":
         if not data:
             return cls(str(GENERATED), "nightshelf", house.STATE, "ns")
-        name = re.sub(r"[^a-z0-9_-]+", "-", Path(source).stem.lower())[:24]
+        name = re.sub(r"[^a-z0-9_-]+", "-", Path(source).stem.lower())[:16]
+        if source not in checks.shipped_sources():  # two files of one name are two sources
+            name += f"-{hashlib.sha256(str(Path(source).absolute()).encode()).hexdigest()[:6]}"
         return cls(data, source, house.STATE / "sources" / name, f"ns-{name}")
 
 
@@ -47,7 +50,6 @@ def main() -> int:
     checks.check_data(data, source)
     wanted_port = os.environ.get("PORT", "")
     port = checks.check_port("127.0.0.1", wanted_port) if wanted_port else checks.free_port()
-    checks.check_disk()
     with house.lock("make run"):
         run(Input.of(data, source), port)
     return 0
@@ -62,6 +64,10 @@ def run(given: Input, port: int) -> None:
         "NIGHTSHELF_SERVING__PORT": str(port),
         "NIGHTSHELF_SERVING__HOST": "127.0.0.1",
     }
+    checks.check_settings(env)
+    if given.path != str(GENERATED):
+        nightshelf(["check-source", given.source], env)
+    checks.check_disk()
     house.make_secret()
     (given.lake / "landing").mkdir(parents=True, exist_ok=True)
     with redis.running(env):
@@ -70,14 +76,14 @@ def run(given: Input, port: int) -> None:
         hour = load(given, env, report)
         run_dag("hourly", hour, env, report)
         run_dag("nightly", end_of_day(hour), env, report)
-        show(given, env, port, report)
         house.remember_release(lake=str(given.lake), namespace=given.namespace, path=given.path, source=given.source)
+        show(given, env, port, report)
     print(f"\nWhere the time went:\n{report.table()}\n\n`make serve` reopens this release in the browser.")
 
 
 def load(given: Input, env: Mapping[str, str], report: Report) -> datetime:
     """Generate unless it is there, ingest as one batch; gives the end of the last hour that has events."""
-    if given.path == str(GENERATED) and not GENERATED.exists():
+    if given.path == str(GENERATED) and not (GENERATED / "generated.json").exists():  # written last: the set is whole
         size = ["--events", str(EVENTS), "--days", str(DAYS), "--seed", str(SEED)]
         with report.step("generate", f"{EVENTS:,} events, {DAYS} days, seed {SEED}"):
             nightshelf(["generate", "--out", str(GENERATED), *size], env)
@@ -103,16 +109,14 @@ def run_dag(dag: str, end: datetime, env: Mapping[str, str], report: Report) -> 
 
 
 def show(given: Input, env: Mapping[str, str], port: int, report: Report) -> None:
-    """Serve, fetch a few people's slates, print them."""
+    """Serve, fetch a few people's slates, print them; where nobody has an id, what is the same for everybody."""
     with report.step("people"):
         ids = some_people(given.path, given.source, N_PEOPLE, env)
-    if not ids:
-        raise Problem(f"{given.path}: nobody in it has an id, so there is nobody to show a slate of", USAGE)
     with ExitStack() as stack:
         with report.step("serving"):
             url = stack.enter_context(serving(env, port))
         with report.step("slates over HTTP"):
-            slates = [people.slate(url, person) for person in ids]
+            slates = [people.slate(url, person) for person in ids] or people.public_lists(url)
     print("\n" + "\n\n".join(slates))
 
 

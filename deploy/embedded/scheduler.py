@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -26,10 +27,11 @@ def main() -> int:
     checks.check_disk()
     with house.lock("make airflow", shared=True):
         env = environment(port)
+        checks.check_settings(env)
         house.make_secret()
         airflow.migrate(env)
-        with redis.running(env, join=True):
-            keep_running(env, port)
+        with redis.kept(env) as ensure:
+            keep_running(env, port, ensure)
     return 0
 
 
@@ -50,7 +52,7 @@ def components(port: int) -> dict[str, list[str]]:
     }
 
 
-def keep_running(env: dict[str, str], port: int) -> None:
+def keep_running(env: dict[str, str], port: int, ensure: Callable[[], None]) -> None:
     """Until a signal, or until a component ends by itself.
 
     Raises:
@@ -67,6 +69,7 @@ def keep_running(env: dict[str, str], port: int) -> None:
         print(f"Logs: {house.LOGS}/airflow-*.log and {airflow.HOME}/logs", flush=True)
         while True:
             fail_if_ended(running)
+            ensure()
             time.sleep(0.5)
 
 

@@ -1,17 +1,18 @@
 """``make serve``: the API on the release of the last run, until Ctrl-C."""
 
 import os
-import signal
 import sys
+import time
 from pathlib import Path
 from urllib.parse import quote
 
 from deploy.embedded import checks, house, redis
 from deploy.embedded.command import some_people
-from deploy.embedded.problems import guarded
+from deploy.embedded.problems import Problem, guarded
 from deploy.embedded.serving import serving
 
 N_PEOPLE = 3
+LOOK_S = 1.0
 
 
 def main() -> int:
@@ -20,13 +21,23 @@ def main() -> int:
     port = checks.check_port("127.0.0.1", os.environ.get("PORT") or house.setting("serving", "port"))
     env = house.environment(Path(release["lake"]), release["namespace"])
     env |= {"NIGHTSHELF_SERVING__PORT": str(port), "NIGHTSHELF_SERVING__HOST": "127.0.0.1"}
-    with house.lock("make serve", shared=True), redis.running(env, join=True), serving(env, port) as url:
+    checks.check_settings(env)
+    with house.lock("make serve", shared=True), redis.kept(env) as ensure, serving(env, port) as url:
         print(f"Serving at {url} until Ctrl-C. Try:", flush=True)
-        for person in some_people(release["path"], release["source"], N_PEOPLE, env):
+        for person in known_people(release, env):
             print(f"  {url}/v1/users/{quote(person, safe='')}/recommendations", flush=True)
         print(f"  {url}/v1/trending\n  {url}/v1/release", flush=True)
         while True:
-            signal.pause()
+            ensure()
+            time.sleep(LOOK_S)
+
+
+def known_people(release: dict, env: dict[str, str]) -> list[str]:
+    """A few to try; none when the files they are read from are gone: the release does not need them."""
+    try:
+        return some_people(release["path"], release["source"], N_PEOPLE, env)
+    except Problem:
+        return []
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``make test``: pytest under coverage; a full run also reports the coverage and holds it to setup.cfg's minimum."""
+"""``make test``: pytest; a full run also measures the coverage, reports it and holds it to setup.cfg's minimum."""
 
 import os
 import subprocess
@@ -14,8 +14,10 @@ COVERAGE = (sys.executable, "-m", "coverage")
 def main() -> int:
     house.enter()
     arguments = sys.argv[1:]
-    subprocess.run([*COVERAGE, "erase"], check=True)
-    with started([*COVERAGE, "run", "-m", "pytest", *arguments], os.environ, None) as process:
+    measured = [] if arguments else [*COVERAGE[1:], "run"]
+    if measured:
+        subprocess.run([*COVERAGE, "erase"], check=True)
+    with started([sys.executable, *measured, "-m", "pytest", *arguments], os.environ, None) as process:
         code = process.wait()
     if code or arguments:
         return code

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from conf.settings import Settings
 from jobs.rim.lake import Lake
-from jobs.rim.lineage import RAW, Job, Lineage, code_version, job, settings_hash
+from jobs.rim.lineage import MAKERS, RAW, Job, Lineage, code_version, job, settings_hash
 from jobs.rim.manifest import Batch, DataFile, Manifest, iso
 from schemas.tables import SCHEMA_VERSION, TABLES
 
@@ -18,6 +18,7 @@ def run_steps(
     """Run steps in order, starting Spark once and only if a step needs it."""
     lake = Lake.open(settings.lake)
     lineage = Lineage(lake, settings, as_of, snapshot)
+    require_inputs(names, lineage)
     with ExitStack() as stack:
         sessions: list = []
 
@@ -31,6 +32,17 @@ def run_steps(
 
         for name in names:
             say(run_step(job(name), lineage, spark))
+
+
+def require_inputs(names: list[str], lineage: Lineage) -> None:
+    """Raise TemporaryError, before anything is started, for an input no step of this run and no earlier run made."""
+    made: set[str] = set()
+    for of in map(job, names):
+        committed = lineage.lake.manifest(of.name, lineage.as_of, lineage.version(of.name)) is not None
+        for table in () if committed else of.inputs:
+            if table not in RAW and MAKERS[table] not in made:
+                lineage.resolve(table)
+        made.add(of.name)
 
 
 def n_events(batches: list[Batch]) -> int:

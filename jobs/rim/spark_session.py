@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conf.settings import Settings
-from jobs.rim.errors import UsageError
+from jobs.rim.errors import TemporaryError, UsageError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -40,6 +40,11 @@ QUIET_JVM = ("-XX:-UsePerfData", "-XX:+IgnoreUnrecognizedVMOptions", "--sun-misc
 # No second compiler and no parallel collector: half the CPU of a short run; long loops would want both.
 QUICK_JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
+JVM_ENDED = (
+    "Spark's JVM ended before its work was done, perhaps out of memory: raise or lower spark.driver_memory_mb, then "
+    "run again"
+)
+
 
 class NoJava(UsageError):
     """Spark has no Java to run on."""
@@ -53,6 +58,7 @@ def spark_session(settings: Settings, name: str, quick: bool = False) -> Iterato
 
     Raises:
         NoJava: neither JAVA_HOME nor PATH leads to a Java that runs.
+        TemporaryError: the JVM ended while the session was in use.
     """
     check_java()
     from pyspark.sql import SparkSession
@@ -65,8 +71,30 @@ def spark_session(settings: Settings, name: str, quick: bool = False) -> Iterato
     print(f"spark: started in {time.monotonic() - started:.1f} s", flush=True)
     try:
         yield session
+    except Exception:
+        if jvm_ended(session):
+            raise TemporaryError(JVM_ENDED) from None
+        raise
     finally:
+        stop(session)
+
+
+def jvm_ended(session: "SparkSession", patience_s: float = 2) -> bool:
+    """Whether the session's JVM is gone, or will be in a moment: its sockets close before it has ended."""
+    jvm = getattr(session.sparkContext._gateway, "proc", None)  # None where somebody else started the JVM
+    try:
+        return jvm is not None and jvm.wait(patience_s) is not None
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def stop(session: "SparkSession") -> None:
+    """Stop the session; without a JVM nothing is left to stop."""
+    try:
         session.stop()
+    except Exception:
+        if not jvm_ended(session):
+            raise
 
 
 def check_java() -> None:

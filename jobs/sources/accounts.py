@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Accounts:
-    """Counts of one ingest's event rows; ``catalogue`` counts those of items and users apart."""
+    """Counts of one ingest's event rows; ``catalogue`` counts those of items and users apart.
+
+    ``known`` are the duplicates that the lake had before.
+    """
 
     read: int = 0
     accepted: int = 0
     duplicate: int = 0
+    known: int = 0
     anonymous: int = 0
     stitched: int = 0
     late: int = 0
@@ -27,9 +31,8 @@ class Accounts:
 
     def as_json(self) -> dict:
         """For the batch's manifest."""
-        plain = {
-            name: getattr(self, name) for name in ("read", "accepted", "duplicate", "anonymous", "stitched", "late")
-        }
+        counts = ("read", "accepted", "duplicate", "known", "anonymous", "stitched", "late")
+        plain = {name: getattr(self, name) for name in counts}
         counters = ("quarantined", "by_kind", "unknown_fields")
         return plain | {n: dict(sorted(getattr(self, n).items())) for n in counters} | {"catalogue": self.catalogue}
 

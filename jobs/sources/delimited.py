@@ -4,7 +4,7 @@ The two agree on every row (a test compares them); Python's also tells which lin
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -67,6 +67,7 @@ class Delimited:
         for block, final in blocks(source):
             text = self.utf8(block)
             if at == 1 and not carried:
+                refuse_utf16(self.file, block)
                 text, at = self.begin(text)
             text = carried + text
             if text:
@@ -76,13 +77,11 @@ class Delimited:
 
     def begin(self, text: bytes) -> tuple[bytes, int]:
         """Take the byte order mark and the header off the first block; the rest, and the number of its first line."""
-        if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            raise UsageError(f"{self.file}: is UTF-16; allowed: utf-8, latin-1, cp1252; convert it first")
         text = text.removeprefix(b"\xef\xbb\xbf")
         if not self.header or not text:
             return text, 1
         line, _, rest = text.partition(b"\n")
-        self.names = [cell.strip() for cell in next(self.reader([line.decode(errors="replace")]), [])]
+        self.names = [cell.strip() for cell in first_row(self.file, line, self.reader)]
         twice = [name for name in self.names if self.names.count(name) > 1]
         if not self.names or twice:
             raise UsageError(
@@ -166,6 +165,31 @@ class Delimited:
 
     def as_written(self, line: bytes) -> bytes:
         return line.replace(UNIT.encode(), self.wide) if self.wide else line
+
+
+def refuse_utf16(file: str, start: bytes) -> None:
+    """Raise UsageError for the byte order marks of UTF-16."""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UsageError(f"{file}: is UTF-16: convert it to UTF-8 first, as `iconv -f UTF-16 -t UTF-8` does")
+
+
+def first_row(file: str, line: bytes, reader: Callable = csv.reader) -> list[str]:
+    """The cells of a file's first line.
+
+    Raises:
+        UsageError: the line shows that the file is no text, or that its lines end as no reader here expects.
+    """
+    if b"\0" in line:
+        raise UsageError(f"{file}: line 1 holds NUL bytes: no text file, or UTF-16; give CSV in UTF-8")
+    try:
+        return next(reader([line.decode(errors="replace")]), [])
+    except csv.Error as error:
+        if b"\r" not in line.rstrip(b"\r"):
+            raise UsageError(f"{file}: line 1 is no header: {error}") from None
+        raise UsageError(
+            f"{file}: line 1 holds a bare CR: lines end as on an old Mac, or it is no CSV; end lines with LF, as "
+            "`tr '\\r' '\\n'` does"
+        ) from None
 
 
 def blocks(source: Input) -> Iterator[tuple[bytes, bool]]:

@@ -12,9 +12,10 @@ from jobs.rim.errors import UsageError
 from jobs.sources.chunk import Chunk
 from jobs.sources.columns import raw_column
 from jobs.sources.convert import UTC_US, to_float, to_time
+from jobs.sources.delimited import first_row, refuse_utf16
 from jobs.sources.files import Input
 from jobs.sources.layout import Layout
-from jobs.sources.readers import read_chunks
+from jobs.sources.readers import damage_told, read_chunks
 from schemas.tables import KINDS
 
 SAMPLE_ROWS = 1_000
@@ -102,14 +103,26 @@ def guess_layout(file: Input) -> tuple[Layout, list[str]]:
     with file.open() as stream:
         if stream.read(4) == b"PAR1":
             return Layout(files=("*",), format="parquet"), ['format = "parquet"']
-    with file.stream() as stream:
-        head = stream.read(1 << 16)
+    head = read_head(file, 1 << 16)
+    refuse_utf16(file.name, head)
     lines = [line for line in head.split(b"\n")[:20] if line.strip()]
     if not lines:
         raise UsageError(f"{file.name}: is empty")
     if lines[0].lstrip(b"\xef\xbb\xbf \t").startswith(b"{"):
         return Layout(files=("*",), format="jsonl"), ['format = "jsonl"']
+    first_row(file.name, lines[0])  # raises: no text, or lines that end with a bare CR
     return guess_delimited(head, [line.decode(errors="replace").rstrip("\r") for line in lines[:-1] or lines])
+
+
+def read_head(file: Input, n_bytes: int) -> bytes:
+    """The first bytes of a file, gunzipped.
+
+    Raises:
+        UsageError: they cannot be read.
+    """
+    kind = Layout(files=("*",)).format_of(file.name)
+    with damage_told(file.name, kind), file.stream() as stream:
+        return stream.read(n_bytes)
 
 
 def guess_delimited(head: bytes, lines: list[str]) -> tuple[Layout, list[str]]:
@@ -138,8 +151,7 @@ def is_utf8(head: bytes) -> bool:
 
 def json_fields(file: Input) -> list[str]:
     """Field names of the first lines."""
-    with file.stream() as stream:
-        lines = stream.read(1 << 20).split(b"\n")[:SAMPLE_ROWS]
+    lines = read_head(file, 1 << 20).split(b"\n")[:SAMPLE_ROWS]
     fields: dict[str, None] = {}
     for line in lines:
         try:

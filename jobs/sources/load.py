@@ -54,7 +54,18 @@ def parse_description(data: bytes, where: str) -> Description:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{where}: not TOML: {error}") from None
     except ValidationError as error:
-        raise UsageError(f"{where}: {'; '.join(explain(problem) for problem in error.errors())}") from None
+        raise UsageError(f"{where}: {'; '.join(explain(problem) for problem in causes(error.errors()))}") from None
+
+
+def causes(problems: list[dict]) -> list[dict]:
+    """Without lists that are too short only because a part of them is wrong."""
+    places = [problem["loc"] for problem in problems]
+
+    def follows(problem: dict) -> bool:
+        loc = problem["loc"]
+        return problem["type"] == "too_short" and any(p != loc and p[: len(loc)] == loc for p in places)
+
+    return [problem for problem in problems if not follows(problem)]
 
 
 def explain(problem: dict) -> str:
@@ -66,6 +77,8 @@ def explain(problem: dict) -> str:
         return f"{key}: no such setting; {f'did you mean {near[0]}?' if near else 'allowed: ' + ', '.join(allowed)}"
     if problem["type"] == "missing":
         return f"{key}: missing; add it (template.toml explains every line)"
+    if problem["type"] == "too_short":
+        return f"{key}: empty; give at least one (template.toml explains every line)"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key}: {message}" if isinstance(problem["input"], dict) else f"{key} = {problem['input']!r}: {message}"
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import orjson
@@ -22,7 +23,7 @@ def read_chunks(source: Input, layout: Layout, used: list[str], n_rows: int) -> 
         UsageError: the file cannot be read as what it is said to be.
     """
     kind = layout.format_of(source.name)
-    try:
+    with damage_told(source.name, kind):
         if kind == "parquet":
             pieces = read_parquet(source, used, n_rows)
         elif kind == "jsonl":
@@ -30,8 +31,15 @@ def read_chunks(source: Input, layout: Layout, used: list[str], n_rows: int) -> 
         else:
             pieces = Delimited(layout, source.name).read(source)
         yield from regroup(pieces, n_rows)
+
+
+@contextmanager
+def damage_told(name: str, kind: str) -> Iterator[None]:
+    """What Arrow finds wrong with a file as a UsageError that names the file."""
+    try:
+        yield
     except (pa.ArrowInvalid, OSError) as error:
-        raise UsageError(f"{source.name}: damaged, or no {kind} file: {str(error).splitlines()[0]}") from None
+        raise UsageError(f"{name}: damaged, or no {kind} file: {str(error).splitlines()[0]}") from None
 
 
 def read_jsonl(source: Input, used: list[str]) -> Iterator[Chunk]:

@@ -61,7 +61,9 @@ class Writer:
         """Events of one UTC day that the lake does not have yet."""
         events, committed = self.gathered.spool.read(day), self.committed(day, files)
         new = pc.invert(pc.is_in(events["event_id"], committed["event_id"].combine_chunks()))
-        self.accounts.duplicate += events.num_rows - pc.sum(new).as_py()
+        known = events.num_rows - pc.sum(new).as_py()
+        self.accounts.duplicate += known
+        self.accounts.known += known
         events = self.complete(events.filter(new), committed)
         if not events.num_rows:
             return
