@@ -37,10 +37,10 @@ def conf_file(tmp_path, monkeypatch):
     return write
 
 
-def documented() -> dict[tuple[str, str], str]:
-    """The comment right above each option of default.toml."""
+def documented(text: str) -> dict[tuple[str, str], str]:
+    """The comment right above each option of a file such as default.toml."""
     found, section, above = {}, "", ""
-    for line in DEFAULTS.read_text().splitlines():
+    for line in text.splitlines():
         if line.startswith("["):
             section = line.strip("[]")
         elif " = " in line and not line.startswith("#"):
@@ -49,7 +49,7 @@ def documented() -> dict[tuple[str, str], str]:
     return found
 
 
-DOCS = documented()
+DOCS = documented(DEFAULTS.read_text())
 
 
 def test_default_toml_names_every_option_and_nothing_else():
