@@ -32,6 +32,7 @@ COMMANDS = {  # name -> (module, what it does)
     "run": ("jobs.run", "run computing steps: interactions cooccurrence als candidates slates trending"),
     "gate": ("jobs.gate", "judge computed tables before they leave the lake"),
     "publish": ("jobs.publish", "load generations into Redis, verify, switch the release"),
+    "backtest": ("jobs.backtest", "compare our lists with single methods on events held back, or write the lists"),
     "explain": ("jobs.explain", "ask the running API about a person and tell the path in words"),
 }
 

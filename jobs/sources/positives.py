@@ -1,6 +1,6 @@
 """The positive events of known users, with raw ids: what a backtest is made of. Reads files, writes nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -33,6 +33,10 @@ class Positives:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    def where(self, keep: np.ndarray) -> "Positives":
+        """Some of the events; codes stay what they are."""
+        return replace(self, user=self.user[keep], item=self.item[keep], time_s=self.time_s[keep])
 
     def time_at(self, share: float) -> float:
         """The quantile of the times, linear between two of them."""

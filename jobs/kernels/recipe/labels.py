@@ -1,0 +1,78 @@
+"""Rolling cuts inside what is known: what was known at each, and what people took after it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jobs.kernels.recipe.candidates import Slice
+from jobs.kernels.recipe.past import Past
+
+
+@dataclass(frozen=True)
+class Events:
+    """Parallel arrays of dense codes and seconds, and how many codes there are."""
+
+    user: np.ndarray
+    item: np.ndarray
+    time_s: np.ndarray
+    n_users: int
+    n_items: int
+
+    def at(self, share: float) -> float:
+        """The moment before which a share of the events lies."""
+        return float(np.quantile(self.time_s, share))
+
+
+@dataclass(frozen=True)
+class Future:
+    """Cells of warm users and items taken first after a cut, by key (user times n_items plus item), and when first."""
+
+    cell_key: np.ndarray
+    first_s: np.ndarray
+    n_items: int
+
+    @property
+    def users(self) -> np.ndarray:
+        return np.unique(self.cell_key // self.n_items)
+
+    def count(self, users: np.ndarray) -> np.ndarray:
+        """Cells of each of ``users``, which are rising."""
+        owner = self.cell_key // self.n_items
+        return np.bincount(np.searchsorted(users, owner[np.isin(owner, users)]), minlength=len(users))
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Of each row of a slice whether it was taken and when (infinity: never); of each user how many cells there are."""
+
+    taken: np.ndarray
+    first_s: np.ndarray
+    n_relevant: np.ndarray
+
+
+def split(events: Events, cut_s: float) -> tuple[Past, Future]:
+    """What is known strictly before the cut, and the new cells of its warm users and items."""
+    early = events.time_s < cut_s
+    past = Past(events.user[early], events.item[early], events.time_s[early], events.n_users, events.n_items)
+    user, item, time_s = events.user[~early], events.item[~early], events.time_s[~early]
+    warm = (past.user_n[user] > 0) & (past.item_users[item] > 0)
+    key, time_s = user[warm].astype(np.int64) * events.n_items + item[warm], time_s[warm]
+    order = np.lexsort((time_s, key))
+    key, first = np.unique(key[order], return_index=True)
+    new = ~np.isin(key, past.cell_key)
+    return past, Future(key[new], time_s[order][first][new], events.n_items)
+
+
+def label(part: Slice, future: Future) -> Labels:
+    key = part.users[part.user].astype(np.int64) * future.n_items + part.item
+    place = np.minimum(np.searchsorted(future.cell_key, key), max(len(future.cell_key) - 1, 0))
+    taken = future.cell_key[place] == key if len(future.cell_key) else np.zeros(len(key), bool)
+    first_s = np.where(taken, future.first_s[place], np.inf) if len(future.cell_key) else np.full(len(key), np.inf)
+    return Labels(taken, first_s, future.count(part.users))
+
+
+def sample(users: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """At most ``most`` of them, rising, the same for the same seed."""
+    if len(users) <= most:
+        return users
+    return np.sort(np.random.default_rng(seed).choice(users, most, replace=False))

@@ -1,0 +1,74 @@
+"""What is known of some users at a cut: which items they took, when last, over which time."""
+
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+DAY_S = 86_400.0
+RECENT_DAYS = 7.0  # a user's own taste of the moment: halves per week before their last event
+RECENT_PLACES = 5.0  # or every five items back
+MOST_PLACES = 30
+
+
+class People:
+    """A *cell* is a user and an item they took, however often: parallel arrays sorted by user, then item.
+
+    ``cell_user`` is a position from 0 to n_users - 1; ``user_first`` and ``user_last`` ``(n_users,)`` are seconds.
+    """
+
+    def __init__(
+        self,
+        cell_user: np.ndarray,
+        cell_item: np.ndarray,
+        cell_last: np.ndarray,
+        user_first: np.ndarray,
+        user_last: np.ndarray,
+        n_items: int,
+    ):
+        self.cell_user, self.cell_item, self.cell_last = cell_user, cell_item, cell_last
+        self.user_first, self.user_last = user_first, user_last
+        self.n_users, self.n_items = len(user_first), n_items
+        self._histories: dict[str, sp.csr_matrix] = {}
+
+    @cached_property
+    def user_items(self) -> sp.csr_matrix:
+        """Binary, ``(n_users, n_items)``."""
+        return self.matrix(np.ones(len(self.cell_user), np.float32))
+
+    @cached_property
+    def user_n(self) -> np.ndarray:
+        """Distinct items of each user."""
+        return np.bincount(self.cell_user, minlength=self.n_users).astype(np.float64)
+
+    def matrix(self, weights: np.ndarray) -> sp.csr_matrix:
+        """``(n_users, n_items)`` with a weight for each cell."""
+        cells = (weights.astype(np.float32), (self.cell_user, self.cell_item))
+        return sp.csr_matrix(cells, (self.n_users, self.n_items))
+
+    def history(self, kind: str) -> sp.csr_matrix:
+        """Users' items as weights: ``all`` alike, by ``time`` before their last event, or by ``place`` from the end."""
+        if kind not in self._histories:
+            makers = {"all": lambda: self.user_items, "time": self.by_time, "place": self.by_place}
+            self._histories[kind] = makers[kind]()
+        return self._histories[kind]
+
+    def by_time(self) -> sp.csr_matrix:
+        own_age = self.user_last[self.cell_user] - self.cell_last
+        return self.matrix(np.exp2(-own_age / (RECENT_DAYS * DAY_S)))
+
+    def by_place(self) -> sp.csr_matrix:
+        place = place_from_end(self.cell_user, self.cell_item, self.cell_last)
+        found = self.matrix(np.where(place < MOST_PLACES, np.exp2(-place / RECENT_PLACES), 0))
+        found.eliminate_zeros()
+        return found
+
+
+def place_from_end(user: np.ndarray, item: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """0 for a user's latest cell, 1 for the one before; of equals the lower item first. ``user`` is sorted."""
+    order = np.lexsort((item, -last, user))
+    n_cells = np.bincount(user)
+    starts = np.repeat(n_cells.cumsum() - n_cells, n_cells)
+    place = np.empty(len(user))
+    place[order] = np.arange(len(user)) - starts
+    return place

@@ -1,0 +1,96 @@
+"""The light ranking model over candidates: a few small LightGBM rankers whose standardised outputs are averaged."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from jobs.kernels.recipe.candidates import Slice
+from jobs.kernels.recipe.labels import Labels
+
+Labeled = tuple[Slice, Labels]
+ROUNDS = 120
+NEGATIVES = 50  # rows a user trains with beside what they took
+ORDER_SHIFT = 10.0
+OPTIONS = {
+    "objective": "lambdarank",
+    "learning_rate": 0.05,
+    "min_data_in_leaf": 100,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 5,
+    "label_gain": [0, 1],
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "verbose": -1,
+}
+MEMBERS = (
+    {"seed": 1, "num_leaves": 15, "lambdarank_truncation_level": 20},
+    {"seed": 7, "num_leaves": 15, "lambdarank_truncation_level": 20},
+    {"seed": 3, "num_leaves": 7, "lambdarank_truncation_level": 30},
+)
+
+
+def fit_rankers(parts: Iterable[Labeled], before_s: float = np.inf) -> list:
+    """One booster for each of ``MEMBERS``; only what was taken before ``before_s`` counts as taken."""
+    import lightgbm as lgb
+
+    rows, taken, sizes = training_rows(parts, before_s)
+    data = [lgb.Dataset(rows, taken, group=sizes, params={"verbose": -1}) for _ in MEMBERS]
+    return [lgb.train(OPTIONS | own, one, ROUNDS) for own, one in zip(MEMBERS, data, strict=True)]
+
+
+def training_rows(parts: Iterable[Labeled], before_s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features, labels and rows of each user; users who took none of their candidates teach nothing."""
+    chance, rows, labels, sizes = np.random.default_rng(0), [], [], []
+    for part, told in parts:
+        taken = told.taken & (told.first_s < before_s)
+        n_users = len(part.users)
+        any_taken = np.bincount(part.user, taken, n_users) > 0
+        share = NEGATIVES / np.maximum(np.bincount(part.user, minlength=n_users), 1)
+        drawn = ~told.taken & (chance.random(len(taken)) < share[part.user])
+        keep = any_taken[part.user] & (taken | drawn)
+        rows.append(part.features[keep])
+        labels.append(taken[keep].astype(np.int8))
+        counts = np.bincount(part.user[keep], minlength=n_users)
+        sizes.append(counts[counts > 0])
+    return np.concatenate(rows), np.concatenate(labels), np.concatenate(sizes)
+
+
+def predict(rankers: list, part: Slice) -> np.ndarray:
+    """A score for each row: the rankers' outputs, standardised within the user, added."""
+    if not len(part.user):
+        return np.empty(0)
+    return sum(standardised(ranker.predict(part.features, num_threads=1), part.user) for ranker in rankers)
+
+
+def standardised(scores: np.ndarray, user: np.ndarray) -> np.ndarray:
+    n = np.maximum(np.bincount(user), 1)
+    mean = np.bincount(user, scores) / n
+    variance = np.maximum(np.bincount(user, scores**2) / n - mean**2, 0)
+    return (scores - mean[user]) / (np.sqrt(variance[user]) + 1e-9)
+
+
+def order(part: Slice, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows by user, score descending, item ascending; and the 0-based place within the user of each in that order."""
+    rows = np.lexsort((part.item, -scores, part.user))
+    n = np.bincount(part.user, minlength=len(part.users))
+    return rows, np.arange(len(rows)) - np.repeat(n.cumsum() - n, n)
+
+
+def by_place(part: Slice, scores: np.ndarray) -> np.ndarray:
+    """1 / (10 + place): what orders of different origin have in common."""
+    rows, places = order(part, scores)
+    found = np.empty(len(rows))
+    found[rows] = 1 / (ORDER_SHIFT + places)
+    return found
+
+
+def ndcg(part: Slice, told: Labels, scores: np.ndarray, k: int = 10) -> np.ndarray:
+    """Of each user; what no source proposed counts as missed."""
+    rows, places = order(part, scores)
+    first = places < k
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    gained = np.bincount(part.user[rows[first]], told.taken[rows[first]] * discounts[places[first]], len(part.users))
+    return gained / discounts.cumsum()[np.minimum(told.n_relevant, k) - 1]

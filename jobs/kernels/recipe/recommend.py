@@ -1,0 +1,89 @@
+"""The whole recipe: choose from rolling cuts, fit on everything known, rank every user's candidates."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jobs.kernels.recipe.candidates import Model, candidates, fit_model
+from jobs.kernels.recipe.choose import Choice, choose, scores_of
+from jobs.kernels.recipe.grid import Setting, tune
+from jobs.kernels.recipe.labels import Events, label, sample, split
+from jobs.kernels.recipe.past import Past
+from jobs.kernels.recipe.people import People
+from jobs.kernels.recipe.ranker import Labeled, fit_rankers, order
+
+CUTS = (0.5, 0.6, 0.7, 0.8, 0.9)  # shares of the known events; what follows, to the end, is what a cut is judged by
+SLICE_USERS = 1_500
+FEWEST_TAKEN = 20  # candidates taken at a cut that is worth learning from
+USERS_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the night chose: a setting of every source, the form of the ranking and its model."""
+
+    chosen: dict[str, Setting]
+    choice: Choice
+    rankers: list
+
+    def __str__(self) -> str:
+        ranked = f"ranked by {self.choice.form}" + ("" if self.choice.form == "model" else f" ({self.choice.single})")
+        return f"{ranked}; {', '.join(map(str, self.chosen.values()))}"
+
+
+@dataclass(frozen=True)
+class Slates:
+    """Of each user asked, in that order, ``(n_users, n)``: item codes padded with -1, and falling scores."""
+
+    items: np.ndarray
+    scores: np.ndarray
+    recipe: Recipe
+
+
+def recommend(
+    user: np.ndarray, item: np.ndarray, time_s: np.ndarray, users: np.ndarray, n: int, seed: int = 0
+) -> Slates:
+    """The ``n`` best unseen items of each of ``users`` after the positive events given, parallel arrays of codes.
+
+    Items and users are coded anew, so that what only others know of changes nothing.
+    """
+    known_users, user = np.unique(user, return_inverse=True)
+    known_items, item = np.unique(item, return_inverse=True)
+    events = Events(user.astype(np.int32), item.astype(np.int32), time_s, len(known_users), len(known_items))
+    recipe = learn(events, seed)
+    past = Past(events.user, events.item, events.time_s, events.n_users, events.n_items)
+    model = fit_model(recipe.chosen, past, past.now)
+    items, scores = rank(recipe, model, past, np.searchsorted(known_users, users), n)
+    return Slates(np.where(items >= 0, known_items[items], -1), scores, recipe)
+
+
+def learn(events: Events, seed: int) -> Recipe:
+    """Choose sources' settings, then the form of the ranking, then fit its model on all cuts."""
+    chosen = tune(events, seed)
+    parts = [part for share in CUTS if (part := labeled(events, events.at(share), chosen, seed)) is not None]
+    choice = choose(parts)
+    return Recipe(chosen, choice, fit_rankers(parts) if choice.form != "single" else [])
+
+
+def labeled(events: Events, cut_s: float, chosen: dict[str, Setting], seed: int) -> Labeled | None:
+    """Candidates at a cut with what became of them; None where too little did."""
+    past, future = split(events, cut_s)
+    users = sample(future.users, SLICE_USERS, seed)
+    if not len(users):
+        return None
+    part = candidates(fit_model(chosen, past, cut_s), past, users)
+    told = label(part, future)
+    return (part, told) if told.taken.sum() > FEWEST_TAKEN else None
+
+
+def rank(recipe: Recipe, model: Model, people: People, users: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Items ``(n_users, n)`` padded with -1, and their scores (0 where padded)."""
+    items, scores = np.full((len(users), n), -1, np.int64), np.zeros((len(users), n))
+    for start in range(0, len(users), USERS_AT_ONCE):
+        part = candidates(model, people, users[start : start + USERS_AT_ONCE])
+        values = scores_of(recipe.choice.form, recipe.rankers, recipe.choice.single, part)
+        rows, places = order(part, values)
+        rows, places = rows[places < n], places[places < n]
+        items[start + part.user[rows], places] = part.item[rows]
+        scores[start + part.user[rows], places] = values[rows]
+    return items, scores

@@ -1,0 +1,149 @@
+"""Sources of candidates: an item vector, user times item factors, or a user's history times item-to-item weights.
+
+Each is fitted on a ``Past`` and scores users over all items. Repeats of fits on equal input give equal scores.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from jobs.kernels.recipe.past import Past
+from jobs.kernels.recipe.people import DAY_S, People
+
+N_NEIGHBORS = 200  # item-to-item weights kept of each row
+SEED = 0
+ALS_ITERATIONS = 10
+
+
+@dataclass(frozen=True)
+class ByFactors:
+    """``users`` ``(n_users, factors)``, by the positions of the people who are scored, and ``items``."""
+
+    users: np.ndarray
+    items: np.ndarray
+
+    def score(self, people: People, users: np.ndarray) -> np.ndarray:
+        return self.users[users] @ self.items.T
+
+
+@dataclass(frozen=True)
+class ByNeighbors:
+    """A ``history`` of people (see ``People.history``) times ``weights`` ``(n_items, n_items)``, sparse."""
+
+    history: str
+    weights: sp.csr_matrix
+
+    def score(self, people: People, users: np.ndarray) -> np.ndarray:
+        return (people.history(self.history)[users] @ self.weights).toarray()
+
+
+def fit_als(
+    past: Past, factors: int, alpha: float, regularization: float = 1.0, days: float | None = None
+) -> ByFactors:
+    """Implicit-feedback ALS (Hu, Koren, Volinsky 2008); with ``days`` the confidence of a cell fades with its age."""
+    from implicit.cpu.als import AlternatingLeastSquares
+    from threadpoolctl import threadpool_limits
+
+    confidence = np.full(len(past.cell_key), alpha, np.float32)
+    if days is not None:
+        confidence = 1 + alpha * past.fading(days) * np.log2(1 + past.cell_count)
+    with threadpool_limits(1, "blas"):  # implicit threads over rows: BLAS threads below it only fight
+        model = AlternatingLeastSquares(
+            factors=factors, regularization=regularization, alpha=1.0, iterations=ALS_ITERATIONS, random_state=SEED
+        )
+        model.fit(past.matrix(confidence), show_progress=False)
+    return ByFactors(np.asarray(model.user_factors), np.asarray(model.item_factors))
+
+
+def fit_ease(past: Past, ridge: float, days: float | None = None) -> ByNeighbors:
+    """Steck 2019, on all cells alike or on faded ones; of each row the strongest weights, either sign."""
+    import scipy.linalg as sl
+
+    live = np.flatnonzero(past.item_users > 0)
+    cells = past.user_items if days is None else past.matrix(np.sqrt(past.fading(days)))
+    gram = (cells[:, live].T @ cells[:, live]).toarray().astype(np.float32)
+    gram[np.diag_indices(len(gram))] += ridge
+    factor, _ = sl.lapack.spotrf(gram, lower=1, overwrite_a=1)
+    lower, _ = sl.lapack.spotri(factor, lower=1, overwrite_c=1)
+    inverse = np.tril(lower) + np.tril(lower, -1).T
+    weights = inverse / -np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    n = min(N_NEIGHBORS, len(live))
+    columns = strongest_columns(weights, n)
+    cells = (np.take_along_axis(weights, columns, 1).ravel(), (np.repeat(live, n), live[columns.ravel()]))
+    return ByNeighbors("all", sp.csr_matrix(cells, (past.n_items, past.n_items)))
+
+
+def fit_cosine(past: Past) -> ByNeighbors:
+    length = np.sqrt(np.maximum(past.item_users, 1))
+    unit = past.user_items @ sp.diags((1 / length).astype(np.float32))
+    return ByNeighbors("all", top_product(unit.T, unit))
+
+
+def fit_bm25(past: Past, k1: float, b: float) -> ByNeighbors:
+    """Items as documents of users, weighted as ``implicit`` does it."""
+    from implicit.nearest_neighbours import bm25_weight
+
+    weighted = bm25_weight(past.user_items.T.tocsr(), k1, b).tocsr().astype(np.float32)
+    return ByNeighbors("all", top_product(weighted, weighted.T))
+
+
+def fit_walk(past: Past, beta: float, days: float | None = None, history: str = "all") -> ByNeighbors:
+    """RP3beta (Paudel et al. 2017); with ``days`` the last step prefers fresh items and popularity fades too."""
+    weight = np.ones(len(past.cell_key)) if days is None else past.fading(days)
+    last = past.matrix(weight)
+    reach = np.maximum(last.sum(axis=0).A1, 1 if days is None else 1e-2)
+    back = sp.diags((1 / np.maximum(past.item_users, 1)).astype(np.float32)) @ past.user_items.T
+    there = sp.diags((1 / np.maximum(past.user_n, 1)).astype(np.float32)) @ last @ sp.diags((reach**-beta).astype("f4"))
+    return ByNeighbors(history, top_product(back, there))
+
+
+def fit_baskets(past: Past, days: float = 60, power: float = 0.5) -> ByNeighbors:
+    """What one user takes on one day goes together; fresh and small baskets say more, popular items less."""
+    day = ((past.time_s - past.time_s.min()) // DAY_S).astype(np.int64)
+    basket_key, basket = np.unique(past.user.astype(np.int64) * (day.max() + 1) + day, return_inverse=True)
+    shape = (len(basket_key), past.n_items)
+    baskets = sp.csr_matrix((np.ones(len(basket), np.float32), (basket, past.item)), shape)
+    baskets.data[:] = 1
+    age_days = (past.now - past.time_s.min()) / DAY_S - basket_key % (day.max() + 1)
+    weight = np.exp2(-age_days / days) / np.sqrt(np.diff(baskets.indptr))
+    reach = np.maximum((sp.diags(weight) @ baskets).sum(axis=0).A1, 1e-6)
+    leveled = baskets @ sp.diags((reach**-power).astype(np.float32))
+    return ByNeighbors("time", top_product(leveled.T @ sp.diags(weight.astype(np.float32)), leveled))
+
+
+def fit_successions(past: Past, days: float = 30, power: float = 0.3, window: int = 10) -> ByNeighbors:
+    """What follows what within ``window`` places of one user's log, nearer and fresher pairs weighing more."""
+    pairs = [succession(past, lag, days) for lag in range(1, window + 1)]
+    first, then, weight = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    counts = sp.csr_matrix((weight.astype(np.float32), (first, then)), (past.n_items, past.n_items))
+    outs, ins = (np.maximum(counts.sum(axis=axis).A1, 1e-3) ** -power for axis in (1, 0))
+    leveled = counts @ sp.diags(ins.astype(np.float32))
+    return ByNeighbors("place", top_product(sp.diags(outs.astype(np.float32)), leveled))
+
+
+def succession(past: Past, lag: int, days: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    same = (past.user[:-lag] == past.user[lag:]) & (past.item[:-lag] != past.item[lag:])
+    age_days = (past.now - past.time_s[lag:][same]) / DAY_S
+    return past.item[:-lag][same], past.item[lag:][same], np.exp2(-age_days / days) / lag
+
+
+def top_product(left: sp.spmatrix, right: sp.spmatrix, n: int = N_NEIGHBORS, rows: int = 512) -> sp.csr_matrix:
+    """left @ right without its diagonal, of each row the ``n`` largest cells; dense by blocks of rows only."""
+    left, right = sp.csr_matrix(left, dtype=np.float32), sp.csr_matrix(right, dtype=np.float32)
+    n, parts = min(n, right.shape[1]), []
+    for start in range(0, left.shape[0], rows):
+        block = (left[start : start + rows] @ right).toarray()
+        np.fill_diagonal(block[:, start:], 0)
+        columns = strongest_columns(block, n)
+        cells = np.take_along_axis(block, columns, 1).ravel()
+        part = sp.csr_matrix((cells, columns.ravel(), np.arange(0, len(cells) + 1, n)), block.shape)
+        part.eliminate_zeros()
+        parts.append(part)
+    return sp.vstack(parts, format="csr")
+
+
+def strongest_columns(block: np.ndarray, n: int) -> np.ndarray:
+    """Rising columns of the ``n`` cells of each row farthest from 0."""
+    return np.sort(np.argpartition(-np.abs(block), n - 1, axis=1)[:, :n], axis=1)
