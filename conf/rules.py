@@ -87,7 +87,7 @@ class Promotion(Rule):
 
 
 class Rules(Rule):
-    """All rules, frozen; ``model_dump_json()`` is the text to hash into a version."""
+    """All rules, frozen; jobs name the sections they use, and those are part of their versions."""
 
     diversity: Diversity
     rebuy: Rebuy

@@ -112,6 +112,7 @@ class Candidates(Section):
 class Slates(Section):
     n_items: Annotated[int, between(10, 255)]
     n_seen: Annotated[int, between(0, 5_000)]
+    rules_file: str = Field(exclude=True)  # out of every hash of settings: what it says counts, not where it stands
     rank_constant: Annotated[int, between(1, 1_000)]
     weight_als: Annotated[float, between(0, 100)]
     weight_viewed_together: Annotated[float, between(0, 100)]

@@ -1,7 +1,8 @@
 """What does each source propose to each user, and because of which of their own items?
 
 Users are scored in blocks inside Spark tasks: a BLAS product with a top-k kernel for ALS, one step along the neighbor
-lists for the others. Items the user already has never come out. Item factors and neighbor lists are broadcast once.
+lists for the others. Items the user already has never come out, but for what they bought and may buy again by the
+business rules. Item factors and neighbor lists are broadcast once.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,8 @@ from pyspark.sql import functions as F
 
 from conf.settings import Settings
 from jobs.kernels.because import gram, strongest_reasons
+from jobs.kernels.rules.night import rebuy_tonight
+from jobs.kernels.rules.rebuy import NEVER, Rebuy
 from jobs.kernels.topn import top_items
 from jobs.kernels.walk import propose_neighbors
 from jobs.rim.lineage import Job
@@ -27,9 +30,10 @@ MICRO = 1e-6
 
 
 def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict[str, DataFrame]:
-    """interactions, user_factors (Spark); item_factors, item_neighbors (Arrow) → candidates."""
+    """interactions, user_factors (Spark); the other tables (Arrow) and rules → candidates."""
     people = histories(inputs["interactions"]).join(inputs["user_factors"], "user_id", how="left")
-    model = build_model(inputs["item_factors"], inputs["item_neighbors"], settings)
+    rebuy = rebuy_tonight(inputs["rules"], inputs["items"], inputs["item_dictionary"], as_of)
+    model = build_model(inputs["item_factors"], inputs["item_neighbors"], rebuy, settings)
     shared = people.sparkSession.sparkContext.broadcast(model)
 
     def propose(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -41,14 +45,12 @@ def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict[str,
 
 
 def histories(interactions: DataFrame) -> DataFrame:
-    """One row per user: item_idx and weight_micro as parallel lists, the strongest first."""
-    cell = F.struct((-F.col("weight_micro")).alias("order"), "item_idx")
+    """One row per user: item_idx, weight_micro and the last purchase as parallel lists, the strongest first."""
+    bought_us = F.coalesce(F.unix_micros("last_purchase_time"), F.lit(NEVER)).alias("bought_us")
+    cell = F.struct((-F.col("weight_micro")).alias("minus_micro"), "item_idx", bought_us)
     cells = F.sort_array(F.collect_list(cell))
-    return (
-        interactions.groupBy("user_id")
-        .agg(cells.alias("cells"))
-        .select("user_id", F.col("cells.item_idx").alias("items"), F.col("cells.order").alias("minus_micro"))
-    )
+    lists = (F.col(f"cells.{name}").alias(name) for name in ("minus_micro", "item_idx", "bought_us"))
+    return interactions.groupBy("user_id").agg(cells.alias("cells")).select("user_id", *lists)
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,14 @@ class Model:
     fitted: np.ndarray  # (n_items,) bool: has a vector
     shared: np.ndarray  # (factors, factors)
     neighbors: dict[str, sp.csr_matrix]  # by kind, (n_items, n_items)
+    rebuy: Rebuy
     alpha: float
     n: int
     max_history: int
     block_users: int
 
 
-def build_model(item_factors: pa.Table, item_neighbors: pa.Table, settings: Settings) -> Model:
+def build_model(item_factors: pa.Table, item_neighbors: pa.Table, rebuy: Rebuy, settings: Settings) -> Model:
     columns = [item_factors["item_idx"], item_neighbors["item_idx"], item_neighbors["neighbor_idx"]]
     n_items = 1 + max([int(c.to_numpy().max()) for c in columns if len(c)], default=0)
     fitted = np.zeros(n_items, bool)
@@ -77,6 +80,7 @@ def build_model(item_factors: pa.Table, item_neighbors: pa.Table, settings: Sett
         fitted=fitted,
         shared=gram(factors, settings.als.regularization),
         neighbors={kind: neighbor_matrix(item_neighbors, kind, n_items) for kind in NEIGHBOR_KINDS},
+        rebuy=rebuy,
         alpha=settings.als.alpha,
         n=settings.candidates.n_per_source,
         max_history=settings.candidates.max_history,
@@ -104,7 +108,7 @@ def propose_block(block: pa.RecordBatch, model: Model) -> Iterator[pa.RecordBatc
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, "blas"):
-        people = read_block(block)
+        people = read_block(block, model.rebuy)
         proposals = {"als": propose_als(people, model)} if model.fitted.any() else {}
         for kind in NEIGHBOR_KINDS:
             proposals[kind] = [propose_walk(person, kind, model) for person in people]
@@ -116,25 +120,29 @@ def propose_block(block: pa.RecordBatch, model: Model) -> Iterator[pa.RecordBatc
 
 @dataclass(frozen=True)
 class Person:
-    """A user with their items, the strongest first."""
+    """A user with their items, the strongest first, and those of them that stay out."""
 
     user_id: str
     items: np.ndarray
     weights: np.ndarray
+    seen: np.ndarray
     vector: np.ndarray | None
 
 
-def read_block(block: pa.RecordBatch) -> list[Person]:
-    users, items, minus, vectors = (block.column(name) for name in ("user_id", "items", "minus_micro", "vector"))
-    return [
-        Person(
-            users[k].as_py(),
-            items[k].values.to_numpy(),
-            -minus[k].values.to_numpy() * MICRO,
-            vectors[k].values.to_numpy() if vectors[k].is_valid else None,
-        )
-        for k in range(block.num_rows)
-    ]
+def read_block(block: pa.RecordBatch, rebuy: Rebuy) -> list[Person]:
+    return [read_person(block, k, rebuy) for k in range(block.num_rows)]
+
+
+def read_person(block: pa.RecordBatch, k: int, rebuy: Rebuy) -> Person:
+    items, minus, bought = (block[name][k].values.to_numpy() for name in ("item_idx", "minus_micro", "bought_us"))
+    vector = block["vector"][k]
+    return Person(
+        user_id=block["user_id"][k].as_py(),
+        items=items,
+        weights=-minus * MICRO,
+        seen=items[~rebuy.comes_back(items, bought)],
+        vector=vector.values.to_numpy() if vector.is_valid else None,
+    )
 
 
 def propose_als(people: list[Person], model: Model) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -152,9 +160,9 @@ def propose_als(people: list[Person], model: Model) -> list[tuple[np.ndarray, np
 
 
 def seen_matrix(people: list[Person], model: Model) -> sp.csr_matrix:
-    """``(n_users, n_items)``: what each person has, and everything without a vector."""
+    """``(n_users, n_items)``: what each person has and may not get again, and everything without a vector."""
     unfitted = np.flatnonzero(~model.fitted)
-    rows = [np.union1d(person.items[person.items < len(model.fitted)], unfitted) for person in people]
+    rows = [np.union1d(person.seen[person.seen < len(model.fitted)], unfitted) for person in people]
     indptr = np.cumsum([0] + [len(row) for row in rows])
     indices = np.concatenate(rows)
     return sp.csr_matrix((np.ones(len(indices), np.float32), indices, indptr), (len(people), len(model.fitted)))
@@ -176,7 +184,7 @@ def als_reasons(person: Person, items: np.ndarray, model: Model) -> np.ndarray:
 def propose_walk(person: Person, kind: str, model: Model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     liked = (person.weights > 0) & (person.items < len(model.fitted))
     history, weights = person.items[liked][: model.max_history], person.weights[liked][: model.max_history]
-    return propose_neighbors(history, weights, model.neighbors[kind], person.items, model.n)
+    return propose_neighbors(history, weights, model.neighbors[kind], person.seen, model.n)
 
 
 def to_batch(rows: list[tuple]) -> pa.RecordBatch:
@@ -188,10 +196,11 @@ def to_batch(rows: list[tuple]) -> pa.RecordBatch:
 
 JOB = Job(
     name="candidates",
-    inputs=("interactions", "user_factors", "item_factors", "item_neighbors"),
+    inputs=("interactions", "user_factors", "item_factors", "item_neighbors", "items", "item_dictionary"),
     outputs=("candidates",),
     settings=("als", "candidates"),
     engine="spark",
     transform=transform,
-    arrow_inputs=("item_factors", "item_neighbors"),
+    arrow_inputs=("item_factors", "item_neighbors", "items", "item_dictionary"),
+    rules=("rebuy",),
 )

@@ -25,6 +25,7 @@ SOURCES = {
     "viewed_together": "viewed together",
     "bought_together": "bought together",
     "trending": "rising now",
+    "promotion": "promoted",
     "catalogue": "catalogue",
 }
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from conf.settings import Settings
+from jobs.kernels.rules.night import last_purchases, rebuy_tonight
 from jobs.kernels.statistics import neighbor_statistics, slate_statistics, trending_statistics
 from jobs.rim.arguments import add_run_arguments
 from jobs.rim.errors import GateRefused
@@ -86,6 +87,7 @@ def measure(table: str, rows: pa.Table, lineage: Lineage) -> dict[str, float]:
     found = slate_statistics(
         rows,
         interactions,
+        comes_back(interactions, lineage),
         pc.unique(active["user_id"]),
         available_items(lineage),
         np.unique(interactions["item_idx"].to_numpy()),
@@ -94,6 +96,14 @@ def measure(table: str, rows: pa.Table, lineage: Lineage) -> dict[str, float]:
     n_users = pc.count_distinct(interactions.filter(pc.greater(interactions["weight_micro"], 0))["user_id"]).as_py()
     nobody = {} if n_users else {"fill": 1.0, "item_coverage": 1.0}  # sessions only: there is nobody to have a slate
     return found | {"n_users": n_users} | nobody
+
+
+def comes_back(interactions: pa.Table, lineage: Lineage) -> np.ndarray:
+    """Bool, one per row: the business rules let the user be shown the item again."""
+    dictionary = lineage.lake.dictionary(lineage.snapshot)
+    items = lineage.lake.current("items", lineage.snapshot, lineage.as_of)
+    rebuy = rebuy_tonight(lineage.rules, items, dictionary, lineage.as_of)
+    return rebuy.comes_back(interactions["item_idx"].to_numpy(), last_purchases(interactions))
 
 
 def available_items(lineage: Lineage) -> np.ndarray:
@@ -119,6 +129,7 @@ def bounds(
         "n_unavailable_items",
         "n_out_of_order",
         "n_without_own_reason",
+        "n_bad_propensities",
         "n_uneven",
     )
     return {

@@ -68,13 +68,15 @@ def cap_user_days(daily: DataFrame, max_events: int) -> DataFrame:
 def decayed_totals(capped: DataFrame, as_of: datetime, half_life_days: int) -> DataFrame:
     """One row per user and item; a day's weight halves every ``half_life_days`` days before the last full day."""
     newest = (as_of - timedelta(microseconds=1)).date()
+    bought = F.col("kind") == "purchase"
     decay = F.pow(F.lit(0.5), F.datediff(F.lit(newest), F.col("day")) / F.lit(half_life_days))
     return capped.groupBy("user_id", "item_id").agg(
         F.greatest(F.sum(F.round(F.col("day_micro") * decay).cast("long")), F.lit(0)).alias("weight_micro"),
         F.sum("n_events").cast("int").alias("n_events"),
-        F.sum(F.when(F.col("kind") == "purchase", F.col("n_events")).otherwise(0)).cast("int").alias("n_purchases"),
+        F.sum(F.when(bought, F.col("n_events")).otherwise(0)).cast("int").alias("n_purchases"),
         F.min("first_time").alias("first_time"),
         F.max("last_time").alias("last_time"),
+        F.max(F.when(bought, F.col("last_time"))).alias("last_purchase_time"),
     )
 
 

@@ -5,7 +5,7 @@ Type names: ``string int8 int32 int64 float32 float64 bool timestamp list<T>`` (
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 1  # raised with any change below; every manifest carries it
+SCHEMA_VERSION = 2  # raised with any change below; every manifest carries it
 
 KINDS = (
     "view",
@@ -21,7 +21,8 @@ KINDS = (
 )
 NO_SIGN_OF_LIKING = ("return", "dislike", "impression", "search")
 NEIGHBOR_KINDS = ("viewed_together", "bought_together")
-SOURCES = ("als", "viewed_together", "bought_together", "trending")  # append only: packed values hold the position
+# append only: packed values hold the position
+SOURCES = ("als", "viewed_together", "bought_together", "trending", "promotion")
 SURFACES = ("for_you", "similar", "bought_together", "trending")
 TIERS = ("personal", "neighbors", "segment_trending", "global_trending", "copy")
 CONTROL_ARM = "control"
@@ -170,6 +171,7 @@ INTERACTIONS = Table(
         C("n_purchases", "int32", "purchases counted", low=0),
         C("first_time", "timestamp", "first event"),
         C("last_time", "timestamp", "last event"),
+        C("last_purchase_time", "timestamp", "last purchase; null: never bought", nullable=True),
     ),
 )
 
@@ -222,9 +224,10 @@ SLATES = Table(
     (
         USER,
         *SLATE_ARRAYS[:2],
-        C("sources", "list<string>", "what proposed each item most strongly"),
-        SLATE_ARRAYS[2],
-        C("seen", "list<int32>", "item_idx the user already has, newest first; never served"),
+        C("sources", "list<string>", "what proposed each item most strongly, or promotion"),
+        C("because_of", "list<int32>", "the user's own item_idx that contributed most; -1: merely promoted"),
+        C("propensities", "list<float32>", "chance of the item drawn for an explored place, (0, 1]; 1: not drawn"),
+        C("seen", "list<int32>", "item_idx the user already has and may not get again, newest first; never served"),
     ),
 )
 

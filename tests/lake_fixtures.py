@@ -57,6 +57,7 @@ BASE = {
         "scores": [0.5],
         "sources": ["als"],
         "because_of": [0],
+        "propensities": [1.0],
         "seen": [0],
     },
     "candidates": {"user_id": "u1", "source": "als", "items": [1], "scores": [0.5], "because_of": [0]},

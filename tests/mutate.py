@@ -29,7 +29,7 @@ MUTATIONS = (
     Mutation(
         "drop the seen filter",
         "jobs/candidates.py",
-        "np.union1d(person.items[person.items < len(model.fitted)], unfitted)",
+        "np.union1d(person.seen[person.seen < len(model.fitted)], unfitted)",
         "unfitted",
         "test_candidates_slates.py",
     ),
@@ -109,10 +109,24 @@ MUTATIONS = (
     ),
     Mutation(
         "show what is sold out",
-        "jobs/slates.py",
-        "keep = ~np.isin(listed, blocked)",
-        "keep = listed >= 0",
+        "jobs/kernels/rules/eligible.py",
+        "allowed = context.available[items]",
+        "allowed = items >= 0",
         "test_candidates_slates.py",
+    ),
+    Mutation(
+        "serving hides what may be bought again",
+        "jobs/slates.py",
+        "user.seen[~comes_back(user, night.rules)][: night.n_seen]",
+        "user.seen[: night.n_seen]",
+        "test_rules_night.py",
+    ),
+    Mutation(
+        "rules are no part of a version",
+        "jobs/rim/lineage.py",
+        'tables | ({"rules": used} if used else {})',
+        "tables",
+        "test_lineage.py",
     ),
     Mutation(
         "switch over another's release",

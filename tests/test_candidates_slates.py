@@ -8,8 +8,11 @@ import pytest
 from lake_fixtures import NIGHT, at, dictionary, rows
 from spark_fixture import as_frame, quick_spark  # noqa: F401
 
+from conf.rules import load_rules
 from conf.settings import load_settings
 from jobs import als, candidates, slates
+from jobs.kernels.fuse import fuse
+from jobs.kernels.rules.night import rebuy_tonight
 from schemas.arrow import arrow_schema
 from schemas.tables import CANDIDATES, SLATES, SOURCES
 
@@ -76,6 +79,7 @@ def world(quick):
     tables |= {"interactions": interactions, "item_neighbors": rows("item_neighbors", *NEIGHBORS)}
     tables["items"] = rows("items", *({"item_id": name_of(item), "available": item not in GONE} for item in range(20)))
     tables["item_dictionary"] = dictionary(*(name_of(item) for item in range(N_ITEMS + 6)))
+    tables["users"] = rows("users", *({"user_id": user, "country": "FR"} for user in ("u00", "u01", "stranger")))
     proposed = propose(quick, tables)
     return tables | {"candidates": proposed, "slates": merge(quick, tables, proposed)}
 
@@ -91,6 +95,7 @@ def propose(session, tables, shuffled=False):
     inputs = tables | {
         "interactions": interactions.repartition(7) if shuffled else interactions,
         "user_factors": as_frame(session, "user_factors", tables["user_factors"]),
+        "rules": load_rules(),
     }
     return candidates.transform(inputs, NIGHT, SETTINGS)["candidates"].toArrow().cast(arrow_schema(CANDIDATES))
 
@@ -99,6 +104,8 @@ def merge(session, tables, proposed, shuffled=False):
     inputs = tables | {
         "candidates": as_frame(session, "candidates", mixed(proposed) if shuffled else proposed),
         "interactions": as_frame(session, "interactions", tables["interactions"]),
+        "users": as_frame(session, "users", tables["users"]),
+        "rules": load_rules(),
     }
     return slates.transform(inputs, NIGHT, SETTINGS)["slates"].toArrow().cast(arrow_schema(SLATES))
 
@@ -201,10 +208,11 @@ def test_fewer_asked_are_the_head_of_more(world):
 
     def proposals(n: int) -> dict[str, list]:
         wanted = load_settings(als={"alpha": 3.0}, candidates={"n_per_source": n, "max_history": 4})
-        model = candidates.build_model(world["item_factors"], world["item_neighbors"], wanted)
+        model = candidates.build_model(world["item_factors"], world["item_neighbors"], rebuy, wanted)
         batches = list(candidates.propose_block(block, model))
         return {batch["source"][0].as_py(): batch["items"].to_pylist() for batch in batches}
 
+    rebuy = rebuy_tonight(load_rules(), world["items"], world["item_dictionary"], NIGHT)
     vectors = dict(
         zip(world["user_factors"]["user_id"].to_pylist(), world["user_factors"]["vector"].to_pylist(), strict=True)
     )
@@ -213,7 +221,8 @@ def test_fewer_asked_are_the_head_of_more(world):
     block = pa.RecordBatch.from_pydict(
         {
             "user_id": people,
-            "items": pa.array([ordered[user] for user in people], pa.list_(pa.int32())),
+            "item_idx": pa.array([ordered[user] for user in people], pa.list_(pa.int32())),
+            "bought_us": pa.array([[-1] * len(ordered[user]) for user in people], pa.list_(pa.int64())),
             "minus_micro": pa.array(
                 [[int(-1e6 * LIKED[user][i]) for i in ordered[user]] for user in people], pa.list_(pa.int64())
             ),
@@ -251,6 +260,24 @@ def test_slates_are_the_reciprocal_ranks_added(world):
         wanted = sorted(total, key=lambda item: (-round(total[item], 9), item))[:10]
         assert row["items"] == wanted
         np.testing.assert_allclose(row["scores"], [total[item] for item in wanted], rtol=1e-5)
+
+
+def test_neutral_rules_leave_the_fusion_as_it_is(world):
+    """To the last bit: what is available, fused and cut, is the slate."""
+    proposed = lists(world)
+    for row in world["slates"].to_pylist():
+        told = []
+        for code, weight in enumerate((1.0, 0.7, 0.3)):
+            found = proposed.get((row["user_id"], SOURCES[code]), {"items": [], "because_of": []})
+            keep = [k for k, item in enumerate(found["items"]) if item not in GONE]
+            columns = (np.array([found[name][k] for k in keep], np.int32) for name in ("items", "because_of"))
+            told.append((code, weight, *columns))
+        items, scores, sources, because = fuse(told, 20, 10)
+        assert row["items"] == items.tolist()
+        assert row["scores"] == scores.astype(np.float32).tolist()
+        assert row["sources"] == [SOURCES[code] for code in sources]
+        assert row["because_of"] == because.tolist()
+        assert row["propensities"] == [1.0] * len(items)
 
 
 def test_what_was_seen_stands_beside_the_slate_newest_first(world):

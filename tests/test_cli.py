@@ -116,6 +116,28 @@ def test_wrong_settings_are_told_in_one_line(run, monkeypatch, name, value):
     assert name in err or "als.factors = '3'" in err
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[diversity]\nmax_per_category = -1\n", "mine.toml: setting diversity.max_per_category = -1"),
+        ("[diversity\n", "mine.toml: not TOML"),
+        (None, "mine.toml' cannot be read (No such file or directory)"),
+    ],
+)
+@pytest.mark.parametrize("command", [["run", "interactions", "slates"], ["gate", "--tables", "slates"]])
+def test_wrong_business_rules_end_with_2_before_anything_starts(run, tmp_path, monkeypatch, command, content, told):
+    small_lake(tmp_path, events=[{}])
+    mine = tmp_path / "mine.toml"
+    if content is not None:
+        mine.write_text(content)
+    monkeypatch.setenv("NIGHTSHELF_SLATES__RULES_FILE", str(mine))
+    code, out, err = run(*command, *AS_OF)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("nightshelf: ")
+    assert told in err
+    assert not (tmp_path / "lake/manifests").exists()
+
+
 def test_a_step_whose_input_is_missing_may_be_tried_again(run, tmp_path):
     small_lake(tmp_path, events=[{}])
     code, _, err = run("run", "als", *AS_OF)

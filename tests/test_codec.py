@@ -66,6 +66,12 @@ def test_an_id_set_comes_back_rising_without_repeats(ids):
     assert unpack_ids(pack_ids(ids)) == sorted(set(ids))
 
 
+def test_a_promotion_comes_back_and_older_sources_keep_their_position():
+    assert SOURCES[:5] == ("als", "viewed_together", "bought_together", "trending", "promotion")
+    found = unpack_list(pack_list([7, 8, 9], [1.0, 1.0, 0.5], ["promotion", "als", "promotion"], [NONE, 3, 3]))
+    assert (found.sources, found.because_of) == (["promotion", "als", "promotion"], [NONE, 3, 3])
+
+
 def test_the_layout_is_the_documented_one():
     value = pack_list([0x0102, 3], [2.0, 1.0], ["viewed_together", "als"], [5, NONE])
     header = struct.pack("<BBBBff", 1, 2, 2, 2, 1.0, 2.0)

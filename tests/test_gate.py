@@ -73,7 +73,7 @@ def commit(lineage: Lineage, table: str, content: pa.Table, checked: bool = True
 def slate(user: str = "u0", **override) -> dict:
     """Two items none of the four has: c and d."""
     base = {"items": [2, 3], "scores": [0.9, 0.8], "sources": ["als", "als"], "because_of": [0, 0], "seen": [0]}
-    return base | {"user_id": user} | override
+    return base | {"propensities": [1.0, 0.5], "user_id": user} | override
 
 
 def neighbor(item: int, other: int, **override) -> dict:
@@ -107,6 +107,11 @@ BROKEN = {
     "out of order": ("slates", [slate(scores=[0.8, 0.9]), *OTHERS], "n_out_of_order", "1", NONE),
     "unavailable": ("slates", [slate(items=[2, 5]), *OTHERS], "n_unavailable_items", "1", NONE),
     "without reason": ("slates", [slate(because_of=[0, -1]), *OTHERS], "n_without_own_reason", "1", NONE),
+    "promoted without reason": (
+        "slates", [slate(because_of=[0, -1], sources=["promotion", "als"]), *OTHERS], "n_without_own_reason", "1",
+        NONE),
+    "a certain draw": ("slates", [slate(propensities=[1.5, 1.0]), *OTHERS], "n_bad_propensities", "1", NONE),
+    "an impossible draw": ("slates", [slate(propensities=[0.0, 1.0]), *OTHERS], "n_bad_propensities", "1", NONE),
     "uneven lists": ("slates", [slate(because_of=[0]), *OTHERS], "n_uneven", "1", NONE),
     "a user twice": ("slates", [*GOOD, slate("u1")], "n_repeated_users", "1", NONE),
     "too few people": ("slates", [slate()], "user_coverage", "0.25", "0.5 or more"),
@@ -133,6 +138,26 @@ def test_a_broken_promise_is_refused_and_told(lineage, capsys, table, content, c
     assert len(failures) == 1, failures
     assert f" of {column} ({table} " in failures[0]
     assert failures[0].partition(" (no event")[0].endswith(f"saw {seen}, allowed {allowed}")
+
+
+def test_a_promotion_needs_no_reason_of_ones_own(lineage):
+    promoted = slate(because_of=[-1, 0], sources=["promotion", "als"])
+    commit(lineage, "slates", rows("slates", promoted, *OTHERS))
+    assert judge("slates", lineage).failures == []
+
+
+@pytest.mark.parametrize(("after_days", "failures"), [(9, 0), (10, 1)])
+def test_only_what_comes_back_by_the_rules_is_no_seen_item(tmp_path, after_days, failures):
+    """u0 bought a (of category tea) nine and a half days ago, and nobody else did."""
+    mine = tmp_path / "mine.toml"
+    mine.write_text(f"[rebuy]\ncategories = ['tea']\nafter_days = {after_days}\n")
+    lake = small_lake(tmp_path, events=[{"item_id": item} for item in "abcd"], items=[{"category": "tea"}])
+    found = Lineage(Lake(lake.store), load_settings(slates={"rules_file": str(mine)}), NIGHT)
+    bought = PEOPLE[0] | {"n_purchases": 1, "last_purchase_time": at(12, days=-9)}
+    commit(found, "interactions", rows("interactions", bought, *PEOPLE[1:]))
+    commit(found, "slates", rows("slates", slate(items=[2, 0]), *OTHERS))
+    told = judge("slates", found).failures
+    assert ["n_seen_items" in line for line in told] == [True] * failures
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -91,7 +91,19 @@ def test_weights_by_kind_value_and_source_add_up(run):
         "n_purchases": 1,
         "first_time": at(12),
         "last_time": at(13),
+        "last_purchase_time": at(13),
     }
+
+
+def test_the_last_purchase_is_that_whatever_came_later(run):
+    found = run(
+        {"kind": "purchase", "event_time": at(days=-3)},
+        {"kind": "purchase", "event_time": at(days=-2)},
+        {"event_time": at(5)},
+        {"kind": "return", "event_time": at(6)},
+        {"item_id": "b"},
+    )
+    assert [found["u1", item]["last_purchase_time"] for item in (0, 1)] == [at(days=-2), None]
 
 
 def test_weights_halve_by_whole_utc_days_before_the_last_full_day(run):

@@ -231,22 +231,27 @@ def test_a_source_without_weight_is_silent():
 
 
 def slate(**override) -> dict:
-    return {"items": [1, 2], "scores": [0.9, 0.8], "sources": ["als"] * 2, "because_of": [0, 0]} | override
+    base = {"items": [1, 2], "scores": [0.9, 0.8], "sources": ["als"] * 2, "because_of": [0, 0]}
+    return base | {"propensities": [1.0, 1.0]} | override
 
 
-def measured(*slates: dict, active=("u1",), available=range(10), known=range(10), n_wanted=4) -> dict:
+def measured(
+    *slates: dict, comes_back=(False, False), active=("u1",), available=range(10), known=range(10), n_wanted=4
+) -> dict:
     table = rows("slates", *slates)
     owned = rows("interactions", {"user_id": "u1"}, {"user_id": "u2"})  # item 0 is theirs
-    return slate_statistics(table, owned, pa.array(active, pa.string()), np.array(available), np.array(known), n_wanted)
+    users, listed = pa.array(active, pa.string()), (np.array(available), np.array(known))
+    return slate_statistics(table, owned, np.array(comes_back), users, *listed, n_wanted)
 
 
 GOOD = dict.fromkeys(
     ("n_repeated_users", "n_repeated_items", "n_seen_items", "n_unavailable_items", "n_out_of_order",
-     "n_without_own_reason", "n_uneven"), 0)  # fmt: skip
+     "n_without_own_reason", "n_bad_propensities", "n_uneven"), 0)  # fmt: skip
 
 
 def test_good_slates_break_nothing():
     longer = {"items": [1, 2, 3, 4], "scores": [0.9, 0.9, 0.5, 0.1], "sources": ["als"] * 4, "because_of": [0] * 4}
+    longer |= {"propensities": [1.0, 0.25, 1.0, 1.0]}
     found = measured(slate(), slate(user_id="u2", **longer))
     # mean length 3 of 4 wanted; u1 of u1; items 1 to 4 of 0 to 9
     assert found == GOOD | {"n_rows": 2, "fill": 0.75, "user_coverage": 1.0, "item_coverage": 0.4}
@@ -263,6 +268,13 @@ def test_good_slates_break_nothing():
         (slate(because_of=[0, 2]), "n_without_own_reason"),
         (slate(scores=[0.8, float("nan")]), "n_out_of_order"),
         (slate(because_of=[0, None]), "n_without_own_reason"),
+        (slate(because_of=[-2, 0], sources=["promotion"] * 2), "n_without_own_reason"),
+        (slate(because_of=[0, -1], sources=["promotion", "als"]), "n_without_own_reason"),
+        (slate(propensities=[1.0, 0.0]), "n_bad_propensities"),
+        (slate(propensities=[1.0, 1.01]), "n_bad_propensities"),
+        (slate(propensities=[float("nan"), 1.0]), "n_bad_propensities"),
+        (slate(propensities=[1.0, None]), "n_bad_propensities"),
+        (slate(propensities=[1.0]), "n_uneven"),
         (slate(because_of=[0]), "n_uneven"),
         (slate(scores=[0.9]), "n_uneven"),
         (slate(sources=["als"]), "n_uneven"),
@@ -273,6 +285,21 @@ def test_a_broken_promise_is_counted(broken, statistic):
     found = measured(whole, broken)
     assert {name: value for name, value in found.items() if name.startswith("n_") and value} == {
         "n_rows": 2, statistic: 1}  # fmt: skip
+
+
+def test_what_is_merely_promoted_needs_no_reason():
+    promoted = slate(sources=["promotion", "als"], because_of=[-1, 0])
+    other = slate(user_id="u2", items=[3, 4], sources=["als", "promotion"], because_of=[0, -1])
+    assert measured(promoted, other)["n_without_own_reason"] == 0
+    # of another row or place: neither excuses anything
+    assert measured(slate(sources=["promotion"]), slate(user_id="u2", because_of=[-1, 0]))["n_without_own_reason"] == 1
+
+
+def test_what_may_be_bought_again_is_no_seen_item():
+    both = slate(items=[1, 0]), slate(user_id="u2", items=[3, 0])
+    assert measured(*both)["n_seen_items"] == 2
+    assert measured(*both, comes_back=(False, True))["n_seen_items"] == 1
+    assert measured(*both, comes_back=(True, True)) == measured(*both) | {"n_seen_items": 0}
 
 
 def test_a_user_with_two_slates_is_counted():

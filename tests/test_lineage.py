@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from lake_fixtures import NIGHT, WEIGHTS, add_batch, at, lake_settings, small_lake
 
+from conf.settings import SettingsError
 from jobs.rim import lineage as lineage_module
 from jobs.rim.errors import TemporaryError, UsageError
 from jobs.rim.lake import Lake
@@ -58,6 +59,7 @@ def test_the_same_inputs_have_the_same_version(lake, tmp_path):
         ("als", "seed", 8, {"als", "candidates", "slates"}),
         ("candidates", "n_per_source", 50, {"candidates", "slates"}),
         ("slates", "n_items", 50, {"slates"}),
+        ("slates", "rules_file", "conf/rules.toml", set()),  # what it says counts, not where it stands
         ("trending", "half_life_hours", 1, {"trending"}),
         ("gate", "min_fill", 0.9, set()),
         ("serving", "port", 9000, set()),
@@ -67,6 +69,29 @@ def test_the_same_inputs_have_the_same_version(lake, tmp_path):
 )
 def test_a_setting_changes_what_uses_it_and_what_follows(lake, section, key, value, touched):
     assert changed(versions(lake), versions(lake, **{section: {key: value}})) == touched
+
+
+@pytest.mark.parametrize(
+    ("content", "touched"),
+    [
+        ("", set()),
+        ("# my rules\n[diversity]\nwindow = 20\n", set()),  # repeats what holds anyway
+        ("[diversity]\nmax_per_category = 3\n", {"slates"}),
+        ("[exploration]\nn_slots = 1\n", {"slates"}),
+        ("[rebuy]\nafter_days = 7\n", {"candidates", "slates"}),
+    ],
+)
+def test_business_rules_are_part_of_the_versions_that_use_them(lake, tmp_path, content, touched):
+    mine = tmp_path / "mine.toml"
+    mine.write_text(content)
+    assert changed(versions(lake), versions(lake, slates={"rules_file": str(mine)})) == touched
+
+
+def test_wrong_rules_stop_only_what_uses_them(lake):
+    found = Lineage(lake, lake_settings(lake.store.root.parent, slates={"rules_file": "/nowhere.toml"}), NIGHT)
+    assert len({found.version(name) for name in ("interactions", "cooccurrence", "als", "trending")}) == 4
+    with pytest.raises(SettingsError, match=r"rules '/nowhere\.toml' cannot be read"):
+        found.version("candidates")
 
 
 @pytest.mark.parametrize(
@@ -97,10 +122,10 @@ def test_each_raw_table_touches_its_readers(lake):
     start = versions(lake)
     add_batch(lake, users=[{"country": "FR"}])
     with_users = versions(lake)
-    assert changed(start, with_users) == {"trending"}
+    assert changed(start, with_users) == {"slates", "trending"}
     add_batch(lake, items=[{"title": "A"}])
     with_items = versions(lake)
-    assert changed(with_users, with_items) == {"slates", "trending"}
+    assert changed(with_users, with_items) == {"candidates", "slates", "trending"}
     add_batch(lake)
     assert versions(lake) == with_items  # an empty hour
     add_batch(lake, weights=WEIGHTS[:1])

@@ -13,10 +13,11 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 from spark_fixture import QUICK, quick_spark  # noqa: F401
 
+from conf.rules import load_rules
 from conf.settings import load_settings
 from jobs import cli
 from jobs.rim.lake import Lake
-from jobs.rim.lineage import MAKERS, Lineage, job
+from jobs.rim.lineage import MAKERS, Lineage, content_hash, job
 from jobs.rim.runner import read_inputs, run_step
 
 ROOT = Path(__file__).parents[1]
@@ -139,10 +140,14 @@ def test_a_manifest_tells_how_to_make_it_again(night):
         "interactions": found.version("interactions"),
         "items": found.raw_version("items", job("slates")),
         "item_dictionary": str(found.batches[-1].n_items),
+        "item_factors": found.version("als"),
+        "users": found.raw_version("users", job("slates")),
+        "rules": content_hash(load_rules().model_dump(mode="json")),
     }
     assert (manifest.snapshot, manifest.job, manifest.as_of) == (1, "slates", "2026-01-11T00:00:00Z")
     assert manifest.rows("slates") == len(content(found, "slates"))
     assert manifest.measured["seconds"] >= 0
+    assert manifest.measured["warnings"] == []
 
 
 @pytest.fixture
@@ -180,6 +185,7 @@ def well(inputs):
         F.lit(0).alias("n_purchases"),
         F.col("event_time").alias("first_time"),
         F.col("event_time").alias("last_time"),
+        F.lit(None).cast("timestamp").alias("last_purchase_time"),
     )
 
 

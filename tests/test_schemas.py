@@ -9,6 +9,7 @@ import pytest
 from lake_fixtures import BASE, rows
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from jobs import explain
 from schemas import tables
 from schemas.arrow import arrow_schema
 from schemas.identity import pseudonym
@@ -54,6 +55,12 @@ def test_an_unknown_column_is_named_with_those_there_are():
     assert EVENTS.column("kind").allowed == tables.KINDS
     with pytest.raises(KeyError, match="slates has no column 'colour'; it has user_id, items"):
         SLATES.column("colour")
+
+
+def test_every_source_has_words_for_people():
+    assert set(explain.SOURCES) == {*tables.SOURCES, "catalogue"}
+    promoted = {"rank": 1, "item_id": "a", "title": None, "source": "promotion", "because_of": None}
+    assert explain.row(promoted) == ("1", "a", "promoted", "")
 
 
 def test_the_base_rows_of_the_tests_are_valid():

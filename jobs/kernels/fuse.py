@@ -10,11 +10,11 @@ def fuse(
 
     An item scores Σ weight / (rank_constant + rank), scaled so that the first place in every list would be 1; source
     and because_of come from the list that gave it most. No repeats. Ties: score descending, then item ascending.
-    A list of weight 0 proposes nothing.
+    Scores are float64, as ranked: rounded to float32 some would tie. A list of weight 0 proposes nothing.
     """
     lists = [part for part in lists if part[1] > 0]
     if not any(len(items) for _, _, items, _ in lists):
-        return tuple(np.empty(0, kind) for kind in (np.int32, np.float32, np.int8, np.int32))
+        return tuple(np.empty(0, kind) for kind in (np.int32, np.float64, np.int8, np.int32))
     ideal = sum(weight for _, weight, _, _ in lists) / (rank_constant + 1)
     items = np.concatenate([items for _, _, items, _ in lists])
     because = np.concatenate([because for _, _, _, because in lists])
@@ -27,4 +27,4 @@ def fuse(
     strongest[group[by_share]] = by_share
     best = np.argsort(-scores, kind="stable")[:n]
     chosen = strongest[best]
-    return unique[best].astype(np.int32), scores[best].astype(np.float32), sources[chosen], because[chosen]
+    return unique[best].astype(np.int32), scores[best], sources[chosen], because[chosen]

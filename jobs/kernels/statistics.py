@@ -4,35 +4,48 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.kernels.rules.context import NO_REASON
+
 
 def slate_statistics(
-    slates: pa.Table, owned: pa.Table, active: pa.Array, available: np.ndarray, known: np.ndarray, n_wanted: int
+    slates: pa.Table,
+    owned: pa.Table,
+    comes_back: np.ndarray,
+    active: pa.Array,
+    available: np.ndarray,
+    known: np.ndarray,
+    n_wanted: int,
 ) -> dict[str, float]:
     """Counts of broken promises and shares of coverage.
 
-    ``owned`` has a row per user_id and item_idx they dealt with, ``active`` holds the users of the last day,
-    ``available`` the item_idx that may be shown, ``known`` those that anybody dealt with.
+    ``owned`` has a row per user_id and item_idx they dealt with, ``comes_back`` says of each row whether the user may
+    be shown it again, ``active`` holds the users of the last day, ``available`` the item_idx that may be shown,
+    ``known`` those that anybody dealt with. An item without a reason, -1, is no fault where its source is promotion.
     """
     lengths = pc.list_value_length(slates["items"]).to_numpy()
     owner = np.repeat(np.arange(len(lengths)), lengths)
     items = flat(slates["items"], np.int64)
     scores = flat(slates["scores"], np.float64)
     cells = owner * (2**32) + items
-    others = [pc.list_value_length(slates[name]).to_numpy() for name in ("scores", "sources", "because_of")]
+    beside = ("scores", "sources", "because_of", "propensities")
+    others = [pc.list_value_length(slates[name]).to_numpy() for name in beside]
     score_owner = np.repeat(np.arange(len(lengths)), others[0])
     users = slates["user_id"].combine_chunks().dictionary_encode()
     user, own_cells = users.indices.to_numpy().astype(np.int64), cells_of(owned, users.dictionary)
+    seen_cells = cells_of(owned.filter(pa.array(~comes_back)), users.dictionary) if comes_back.any() else own_cells
     shown = np.repeat(user, lengths) * (2**32) + items
     reasons = np.repeat(user, others[2]) * (2**32) + flat(slates["because_of"], np.int64)
+    chances = flat(slates["propensities"], np.float64)
     inside = score_owner[1:] == score_owner[:-1]
     return {
         "n_rows": len(lengths),
         "n_repeated_users": len(lengths) - pc.count_distinct(slates["user_id"]).as_py(),
         "n_repeated_items": len(cells) - len(np.unique(cells)),
-        "n_seen_items": int(np.isin(shown, own_cells).sum()),
+        "n_seen_items": int(np.isin(shown, seen_cells).sum()),
         "n_unavailable_items": int((~np.isin(items, available)).sum()),
         "n_out_of_order": int((inside & ~(np.diff(scores) <= 0)).sum()),  # so that NaN is out of order, too
-        "n_without_own_reason": int((~np.isin(reasons, own_cells)).sum()),
+        "n_without_own_reason": int((~np.isin(reasons, own_cells) & ~merely_promoted(slates)).sum()),
+        "n_bad_propensities": int((~((chances > 0) & (chances <= 1))).sum()),
         "n_uneven": int((np.stack(others) != lengths).any(axis=0).sum()),
         "fill": share(
             lengths.mean() if len(lengths) else 0, min(n_wanted, max(len(np.intersect1d(available, known)), 1))
@@ -40,6 +53,19 @@ def slate_statistics(
         "user_coverage": share(pc.is_in(active, slates["user_id"].combine_chunks()).true_count, len(active)),
         "item_coverage": share(len(np.unique(items)), len(np.intersect1d(available, known))),
     }
+
+
+def merely_promoted(slates: pa.Table) -> np.ndarray:
+    """Bool, one per value of because_of: -1, and the item at that place is there by promotion."""
+    sources, reasons = slates["sources"].combine_chunks(), slates["because_of"].combine_chunks()
+    promoted = pc.fill_null(pc.equal(sources.flatten(), "promotion"), False).to_numpy(zero_copy_only=False)
+    return np.isin(places(reasons), places(sources)[promoted]) & (flat(slates["because_of"], np.int64) == NO_REASON)
+
+
+def places(lists: pa.ListArray) -> np.ndarray:
+    """One number per value: row · 2³² + place in its list, whatever other columns hold."""
+    row = pc.list_parent_indices(lists).to_numpy().astype(np.int64)
+    return row * (2**32) + np.arange(len(row)) - np.searchsorted(row, row)
 
 
 def cells_of(owned: pa.Table, users: pa.Array) -> np.ndarray:

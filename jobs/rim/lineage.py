@@ -9,11 +9,12 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import orjson
 
+from conf.rules import SHIPPED, Rules, load_rules
 from conf.settings import Settings
 from jobs.rim.errors import TemporaryError, UsageError
 from jobs.rim.lake import Lake, hour_key
@@ -39,6 +40,7 @@ class Job:
 
     ``transform(inputs, as_of, settings)`` takes and gives ``{table: rows}``: Spark DataFrames for engine ``spark``
     (Arrow for those named in ``arrow_inputs``), Arrow tables for ``local``. ``window`` says how far back raw events go.
+    A job that names sections of the business rules finds all of them, checked, in ``inputs["rules"]``.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Job:
     transform: Callable[[Mapping, datetime, Settings], Mapping]
     arrow_inputs: tuple[str, ...] = ()
     window: Callable[[Settings], timedelta] | None = None
+    rules: tuple[str, ...] = ()
 
 
 @lru_cache
@@ -92,6 +95,15 @@ class Lineage:
             raise UsageError("the lake is empty: run `nightshelf ingest` first")
         self._versions: dict[str, str] = {}
 
+    @cached_property
+    def rules(self) -> Rules:
+        """The business rules, read when a job first asks for them.
+
+        Raises:
+            SettingsError: the file named by ``slates.rules_file`` cannot be read, or is wrong.
+        """
+        return load_rules(self.settings.slates.rules_file or SHIPPED)
+
     def window_start(self, of: Job) -> datetime:
         return self.as_of - of.window(self.settings) if of.window else datetime.min.replace(tzinfo=UTC)
 
@@ -108,11 +120,13 @@ class Lineage:
         return content_hash([b.batch_id for b in self.batches if any(low <= hour <= high for hour in b.hours())])
 
     def inputs(self, of: Job) -> dict[str, str]:
-        """The version of each input table."""
-        return {t: self.raw_version(t, of) if t in RAW else self.version(MAKERS[t]) for t in of.inputs}
+        """The version of each input table, and of the rules where the job uses some."""
+        tables = {t: self.raw_version(t, of) if t in RAW else self.version(MAKERS[t]) for t in of.inputs}
+        used = content_hash(self.rules.model_dump(mode="json", include=set(of.rules))) if of.rules else None
+        return tables | ({"rules": used} if used else {})
 
     def version(self, name: str) -> str:
-        """16 hex digits: inputs' versions, settings used, code, schema."""
+        """16 hex digits: versions of inputs and rules, settings used, code, schema."""
         if name not in self._versions:
             of = job(name)
             self._versions[name] = content_hash(

@@ -18,6 +18,8 @@ def run_steps(
     """Run steps in order, starting Spark once and only if a step needs it."""
     lake = Lake.open(settings.lake)
     lineage = Lineage(lake, settings, as_of, snapshot)
+    for name in names:
+        lineage.version(name)  # reads the rules where a step uses them: wrong ones are told before any step has run
     require_inputs(names, lineage)
     with ExitStack() as stack:
         sessions: list = []
@@ -54,7 +56,7 @@ def run_step(of: Job, lineage: Lineage, spark: Callable) -> str:
     version = lineage.version(of.name)
     done = lineage.lake.manifest(of.name, lineage.as_of, version)
     if done is not None:
-        return f"{of.name}: already committed as {version} ({describe_rows(done)})"
+        return f"{of.name}: already committed as {version} ({describe_rows(done)}){describe_warnings(done)}"
     session = spark() if of.engine == "spark" else None
     started = time.monotonic()
     results = of.transform(read_inputs(of, lineage, session), lineage.as_of, lineage.settings)
@@ -62,17 +64,24 @@ def run_step(of: Job, lineage: Lineage, spark: Callable) -> str:
     measured = {"seconds": round(time.monotonic() - started, 3)} | dict(results.get("measured", {}))
     manifest = build_manifest(of, lineage, version, files, measured)
     lineage.lake.commit(manifest)
-    return f"{of.name}: {describe_rows(manifest)} in {measured['seconds']:.1f} s, version {version}"
+    seconds = f"{measured['seconds']:.1f} s"
+    return f"{of.name}: {describe_rows(manifest)} in {seconds}, version {version}{describe_warnings(manifest)}"
 
 
 def describe_rows(manifest: Manifest) -> str:
     return ", ".join(f"{manifest.rows(table):,} {table}" for table in manifest.files)
 
 
+def describe_warnings(manifest: Manifest) -> str:
+    """What the job measured under ``warnings``: its result stands, but somebody should look."""
+    return "".join(f"; warning: {warning}" for warning in manifest.measured.get("warnings", ()))
+
+
 def read_inputs(of: Job, lineage: Lineage, session) -> Mapping:
-    """Each declared input: a Spark DataFrame, or Arrow for local jobs and ``arrow_inputs``."""
+    """Each declared input: a Spark DataFrame, or Arrow for local jobs and ``arrow_inputs``; rules where declared."""
     local = of.inputs if of.engine == "local" else of.arrow_inputs
-    return {t: read_arrow(t, of, lineage) if t in local else read_spark(t, of, lineage, session) for t in of.inputs}
+    tables = {t: read_arrow(t, of, lineage) if t in local else read_spark(t, of, lineage, session) for t in of.inputs}
+    return tables | ({"rules": lineage.rules} if of.rules else {})
 
 
 def read_arrow(table: str, of: Job, lineage: Lineage):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from jobs.kernels.rules.context import Context, User
+from jobs.kernels.rules.rebuy import due
 
 
 def may_show(items: np.ndarray, user: User, context: Context) -> np.ndarray:
@@ -24,8 +25,7 @@ def comes_back(user: User, context: Context) -> np.ndarray:
     """
     if context.comes_back is None:
         return np.zeros(len(user.seen), bool)
-    due = user.bought_days >= context.rules.rebuy.after_days  # which is 0 or more: -1, never bought, is never due
-    return due & context.comes_back[user.seen]
+    return due(user.seen, user.bought_days, context.comes_back, context.rules.rebuy.after_days)
 
 
 def among(items: np.ndarray, ids: np.ndarray) -> np.ndarray:
