@@ -20,7 +20,7 @@ from deploy.embedded import airflow as embedded
 from deploy.embedded import processes
 from deploy.embedded.checks import free_port
 from deploy.embedded.problems import Problem
-from deploy.embedded.scheduler import components
+from deploy.embedded.scheduler import components, wait_until_up
 from jobs.rim.lineage import RAW, job
 
 ROOT = Path(__file__).absolute().parents[1]
@@ -249,7 +249,8 @@ def scheduler(stubbed):
     with contextlib.ExitStack() as stack:
         for name, arguments in components(port).items():
             log = stack.enter_context(open(stubbed.home / f"{name}.log", "w"))
-            stack.enter_context(processes.started([*embedded.AIRFLOW, *arguments], env, log))
+            process = stack.enter_context(processes.started([*embedded.AIRFLOW, *arguments], env, log))
+            wait_until_up({name: process}, f"http://127.0.0.1:{port}")
         yield Scheduler(stubbed)
 
 

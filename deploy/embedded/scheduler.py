@@ -45,6 +45,7 @@ def environment(port: int) -> dict[str, str]:
 
 
 def components(port: int) -> dict[str, list[str]]:
+    """In the order to start them: the others need the API server."""
     return {
         "api-server": ["api-server", "--host", "127.0.0.1", "--port", str(port)],
         "scheduler": ["scheduler", "--skip-serve-logs"],
@@ -64,7 +65,7 @@ def keep_running(env: dict[str, str], port: int, ensure: Callable[[], None]) -> 
         for name, arguments in components(port).items():
             log = stack.enter_context(open(log_of(name), "w"))
             running[name] = stack.enter_context(started([*airflow.AIRFLOW, *arguments], env, log))
-        wait_until_up(running, url)
+            wait_until_up(running, url)  # tasks report to the API server: without it their first try fails
         print(f"Airflow at {url} until Ctrl-C; DAGs nightly and hourly start paused.", flush=True)
         print(f"Logs: {house.LOGS}/airflow-*.log and {airflow.HOME}/logs", flush=True)
         while True:
