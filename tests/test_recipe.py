@@ -7,9 +7,9 @@ import scipy.sparse as sp
 from jobs.kernels.recipe import choose, grid, ranker, sources
 from jobs.kernels.recipe.candidates import Slice, candidates, fit_model
 from jobs.kernels.recipe.describe import ITEM_NAMES, USER_NAMES, describe_items, describe_users
-from jobs.kernels.recipe.labels import Events, Future, Labels, label, sample, split
+from jobs.kernels.recipe.labels import Events, Future, Labels, from_afar, label, sample, split
 from jobs.kernels.recipe.past import Past
-from jobs.kernels.recipe.people import DAY_S, place_from_end
+from jobs.kernels.recipe.people import DAY_S
 from jobs.kernels.recipe.recommend import recommend
 
 #          user  item  day
@@ -45,12 +45,12 @@ def test_popularity_fades_by_half_lives():
     assert past_of().popularity(None).tolist() == [2, 2, 2, 1, 0]
 
 
-def test_histories_weigh_by_time_and_by_place():
+def test_histories_weigh_by_time():
     past = past_of()
     assert past.history("time")[0].toarray()[0, :2] == pytest.approx([2 ** (-2 / 7), 1])
-    # user 2 took 0 on day 5, then 2 and 3 on day 9: of equals the lower item is the later place 0
-    assert past.history("place")[2].toarray()[0] == pytest.approx([2 ** (-2 / 5), 0, 1, 2 ** (-1 / 5), 0])
-    assert place_from_end(np.array([0, 0, 1]), np.array([3, 4, 3]), np.array([5, 9, 1])).tolist() == [1, 0, 0]
+    assert past.history("all") is past.user_items
+    with pytest.raises(ValueError, match="history 'place'; allowed: all, time"):
+        past.history("place")
 
 
 def dense(source, past: Past) -> np.ndarray:
@@ -98,13 +98,7 @@ def test_a_days_items_go_together():
     weights = sources.fit_baskets(past_of()).weights.toarray()
     assert weights[2, 3] > 0  # user 2 took both on day 9
     assert weights[0, 2] == 0  # days 5 and 9
-    assert weights[2, 3] == pytest.approx(weights[3, 2] * 1, rel=1e-6)
-
-
-def test_successions_go_one_way():
-    weights = sources.fit_successions(past_of()).weights.toarray()
-    assert weights[0, 1] > 0  # user 0: 0, then 1
-    assert weights[1, 0] == 0
+    assert weights[2, 3] == pytest.approx(weights[3, 2], rel=1e-6)
 
 
 def test_factors_tell_two_crowds_apart():
@@ -125,6 +119,12 @@ def test_top_product_keeps_the_strongest_of_either_sign():
     assert sources.top_product(sp.identity(3), three, n=1).toarray().tolist() == [[0, -3, 0], [0, 0, 5], [0, 0, 0]]
 
 
+def test_a_sparse_block_is_cut_as_a_dense_one():
+    block = sp.random(40, 300, density=0.03, random_state=1, format="coo", dtype=np.float32)
+    block.data[::3] *= -1
+    assert (sources.top_sparse(block, 4) != sources.top_dense(block.toarray(), 4)).nnz == 0
+
+
 # candidates
 
 
@@ -137,7 +137,7 @@ def test_candidates_are_warm_and_unseen_and_described():
     part = candidates(cosine_model(past), past, np.array([0, 2]))
     rows = list(zip(part.users[part.user].tolist(), part.item.tolist(), strict=True))
     assert rows == [(0, 2), (0, 3), (2, 1)]  # item 4 is nobody's
-    assert part.column("rank_cosine")[0] == 0  # log2(1 + place 0)
+    assert part.column("place_cosine")[0] == 0  # log2(1 + place 0)
     assert part.column("score_cosine")[0] == 1  # over the user's best
     assert part.features.shape == (3, len(part.names))
     assert part.features.dtype == np.float32
@@ -180,6 +180,15 @@ def test_labels_say_what_was_taken_and_when():
     assert told.n_relevant.tolist() == [1, 1]  # 9 was no candidate, and counts as missed
 
 
+def test_from_afar_what_was_taken_early_speaks_neither_for_nor_against():
+    part, told = tiny([3, 2, 1], [0, 1])
+    told.first_s[:2] = [4.0, 6.0]
+    rows, labels = from_afar(part, told, start_s=5.0)
+    assert rows.item.tolist() == [1, 2]
+    assert labels.taken.tolist() == [True, False]
+    assert rows.column("score_x").tolist() == [2, 1]
+
+
 def test_a_sample_is_rising_and_the_same_for_a_seed():
     users = np.arange(100, 200)
     assert sample(users, 100, 1) is users
@@ -219,7 +228,7 @@ def test_order_breaks_ties_by_item_and_places_agree():
 def test_training_rows_hold_every_hit_of_who_took_something_in_time():
     part, told = tiny([3, 2, 1], [1], users=2)
     told.taken[4] = False  # user 1 took nothing
-    rows, labels, sizes = ranker.training_rows([(part, told)], np.inf)
+    _, labels, sizes = ranker.training_rows([(part, told)], np.inf)
     assert (labels.tolist(), sizes.tolist()) == ([0, 1, 0], [3])
     assert ranker.training_rows([(part, told)], before_s=1.0)[2].tolist() == []
 
@@ -252,6 +261,7 @@ def test_nothing_learned_ships_what_is_simple():
 def test_the_grid_leaves_out_what_a_large_catalogue_cannot_afford():
     assert "ease" in grid.tried(grid.EASE_MAX_ITEMS)
     assert not [name for name in grid.tried(grid.EASE_MAX_ITEMS + 1) if "ease" in name]
+    assert ranker.directions(("score_als", "place_als", "item_age")) == [1, -1, 0]
     assert str(grid.GRID["walk"][0]) == "walk(beta=0.2)"
 
 

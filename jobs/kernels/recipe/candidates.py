@@ -39,15 +39,24 @@ class Model:
     cut_s: float
     sources: Mapping[str, object]
     items: np.ndarray
-    popular: tuple[np.ndarray, ...]
+    popular: tuple[np.ndarray, ...]  # item codes, most popular first
     warm: np.ndarray  # bool: somebody took it before the cut
 
 
-def fit_model(chosen: Mapping[str, object], past: Past, cut_s: float) -> Model:
-    """Every chosen source (name to setting), fitted, and the items described."""
-    fitted = {name: setting.on(past) for name, setting in chosen.items()}
-    popular = tuple(past.popularity(days) for days in POPULAR_DAYS)
-    return Model(cut_s, fitted, describe_items(past), popular, past.item_users > 0)
+def fit_model(
+    chosen: Mapping[str, object], past: Past, cut_s: float, fitted: Mapping[str, object] | None = None
+) -> Model:
+    """Every chosen source (name to setting), fitted unless it is in ``fitted`` already, and the items described."""
+    sources = {name: (fitted or {}).get(name) or setting.on(past) for name, setting in chosen.items()}
+    warm = past.item_users > 0
+    popular = tuple(most_popular(past.popularity(days), warm) for days in POPULAR_DAYS)
+    return Model(cut_s, sources, describe_items(past), popular, warm)
+
+
+def most_popular(popularity: np.ndarray, warm: np.ndarray) -> np.ndarray:
+    """Enough warm items, the most popular first, that most users find ``N_CANDIDATES`` new ones among them."""
+    first = np.argsort(-popularity, kind="stable")[: 5 * N_CANDIDATES]
+    return first[warm[first]]
 
 
 def candidates(model: Model, people: People, users: np.ndarray) -> Slice:
@@ -70,7 +79,7 @@ def candidates(model: Model, people: People, users: np.ndarray) -> Slice:
 
 def feature_names(sources: Mapping[str, object]) -> tuple[str, ...]:
     """In the order of the columns."""
-    scored = [f"{what}_{name}" for name in sources for what in ("score", "rank")]
+    scored = [f"{what}_{name}" for name in sources for what in ("score", "place")]
     return (*scored, *ITEM_NAMES, *USER_NAMES, *PAIR_NAMES)
 
 
@@ -81,8 +90,9 @@ def block(model: Model, people: People, users: np.ndarray, offset: int) -> tuple
     scored = [
         ranked(unseen(source.score(people, users), owned, model.warm), taken) for source in model.sources.values()
     ]
-    for scores in model.popular:
-        ranked(unseen(np.tile(scores, (len(users), 1)), owned, model.warm), taken)
+    for first in model.popular:
+        new = people.user_items[users][:, first].toarray() == 0
+        taken[:, first] |= new & (np.cumsum(new, axis=1) <= N_CANDIDATES)
     row, item = taken.nonzero()
     columns = [column for score, rank in scored for column in (score[row, item], rank[row, item])]
     return row + offset, item, np.column_stack(columns)

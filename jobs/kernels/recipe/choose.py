@@ -6,10 +6,14 @@ import numpy as np
 
 from jobs.kernels.recipe.candidates import Slice
 from jobs.kernels.recipe.describe import POPULARITIES
-from jobs.kernels.recipe.ranker import Labeled, by_place, fit_rankers, ndcg, predict
+from jobs.kernels.recipe.labels import from_afar
+from jobs.kernels.recipe.ranker import MONOTONE, Labeled, by_place, fit_rankers, ndcg, predict
 
 FORMS = ("single", "blend", "model")  # from simple to rich
 JUDGES = 2  # the latest cuts judge, the others teach
+FAR = ((0, 2), (1, 3))  # a cut, and the cut from which on what was taken counts, to see it from afar
+SINGLE_SHARE = 0.5  # of the single's places beside the model's in a blend
+UNLEARNED = "popularity_30"
 FEWEST_USERS = 30  # whose gain says anything
 CERTAINTY = 0.10  # quantile of the mean gain that must be above 0
 TOLERATED = 0.01  # share of the single's quality a blend may lose: it is insurance
@@ -26,18 +30,26 @@ class Choice:
 
 
 def choose(parts: list[Labeled]) -> Choice:
-    """``parts`` by rising cut; with too few of them, or of users, the safest form.
+    """``parts`` by rising cut; with too few of them, or of users, what is simple.
 
-    The judged model learns from earlier cuts, and only from what was taken before the first judging cut.
+    The judged model learns from earlier cuts, and only from what was taken before the first judging cut. The judges are
+    the latest cuts, and the last of the earlier ones seen from afar.
     """
+    if len(parts) <= JUDGES:
+        return Choice("single", UNLEARNED, ())
     early, late = parts[:-JUDGES], parts[-JUDGES:]
-    if not early:
-        return Choice("single", best_single(parts), ()) if parts else Choice("single", "popularity_30", ())
-    single = best_single(early)
-    rankers = fit_rankers(early, before_s=late[0][0].cut_s)
-    judged = [{form: ndcg(*part, scores_of(form, rankers, single, part[0])) for form in FORMS} for part in late]
-    form = richest_that_holds(judged)
-    return Choice(form, best_single(parts), tuple({f: float(v.mean()) for f, v in one.items()} for one in judged))
+    single = best_single(with_far_views(early))
+    rankers = fit_rankers(with_far_views(early), before_s=late[0][0].cut_s, members=(MONOTONE,))
+    judges = [*late, from_afar(*early[-1], late[1][0].cut_s)]
+    judged = [{form: ndcg(*part, scores_of(form, rankers, single, part[0])) for form in FORMS} for part in judges]
+    means = tuple({form: float(values.mean()) for form, values in one.items()} for one in judged)
+    return Choice(richest_that_holds(judged), best_single(with_far_views(parts)), means)
+
+
+def with_far_views(parts: list[Labeled]) -> list[Labeled]:
+    """And the first cuts seen from afar: what is recent must not seem to last."""
+    far = [(parts[near], parts[start]) for near, start in FAR if start < len(parts)]
+    return [*parts, *(from_afar(*near, start[0].cut_s) for near, start in far)]
 
 
 def richest_that_holds(judged: list[dict[str, np.ndarray]]) -> str:
@@ -47,7 +59,7 @@ def richest_that_holds(judged: list[dict[str, np.ndarray]]) -> str:
         return "blend"
     if low_mean(gains[best]) > 0:
         return best
-    base = np.concatenate([one["single"] for one in judged]).mean()
+    base = judged[0]["single"].mean()
     return "blend" if gains["blend"].mean() > -TOLERATED * base else "single"
 
 
@@ -71,4 +83,6 @@ def scores_of(form: str, rankers: list, single: str, part: Slice) -> np.ndarray:
     if form == "single":
         return part.column(single)
     model = predict(rankers, part)
-    return model if form == "model" else by_place(part, model) + by_place(part, part.column(single))
+    if form == "model":
+        return model
+    return by_place(part, model) + SINGLE_SHARE * by_place(part, part.column(single))

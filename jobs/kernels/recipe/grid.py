@@ -36,39 +36,52 @@ def settings(fit: Callable[..., object], *names: str, tried: tuple[tuple, ...] =
 
 
 GRID: dict[str, tuple[Setting, ...]] = {
-    "als": settings(sources.fit_als, "factors", "alpha", tried=((32, 1), (32, 5), (64, 2), (64, 10))),
+    "als": settings(sources.fit_als, "factors", "alpha", tried=((32, 1), (64, 2), (64, 10))),
     "als_fading": settings(sources.fit_als, "factors", "alpha", "days", tried=((32, 10, 30), (32, 10, 120))),
-    "ease": settings(sources.fit_ease, "ridge", tried=((100,), (300,), (1000,))),
+    "ease": settings(sources.fit_ease, "ridge", tried=((100,), (400,))),
     "ease_fading": settings(sources.fit_ease, "ridge", "days", tried=((50, 30), (100, 90))),
     "cosine": settings(sources.fit_cosine),
     "bm25": settings(sources.fit_bm25, "k1", "b", tried=((1.2, 0.2), (1.2, 0.8), (100, 0.2), (100, 0.8))),
-    "walk": settings(sources.fit_walk, "beta", tried=((0.2,), (0.4,), (0.6,), (0.8,))),
-    "walk_fading": settings(sources.fit_walk, "beta", "days", tried=((0.2, 7), (0.4, 7), (0.4, 14), (0.4, 30))),
-    "walk_of_late": settings(sources.fit_walk, "beta", "days", "history", tried=((0.2, 14, "time"),)),
+    "walk": settings(sources.fit_walk, "beta", tried=((0.2,), (0.6,))),
+    "walk_fading": settings(sources.fit_walk, "beta", "days", tried=((0.2, 7), (0.4, 30))),
     "baskets": settings(sources.fit_baskets),
-    "successions": settings(sources.fit_successions),
 }
+NARROW = ("als", "als_fading", "ease", "ease_fading", "bm25", "walk_fading", "baskets")
+WIDE = ("als", "als_fading", "cosine", "bm25", "walk", "walk_fading", "baskets")  # a catalogue too large for EASE
 
 
 def tried(n_items: int) -> dict[str, tuple[Setting, ...]]:
-    """The grid this catalogue can afford."""
-    return {name: tries for name, tries in GRID.items() if n_items <= EASE_MAX_ITEMS or "ease" not in name}
+    """The part of the grid this catalogue can afford."""
+    return {name: GRID[name] for name in (NARROW if n_items <= EASE_MAX_ITEMS else WIDE)}
 
 
-def tune(events: Events, seed: int) -> dict[str, Setting]:
-    """Of each source the setting with the best mean NDCG over the tuning cuts; of equals the first."""
-    qualities: dict[tuple[str, Setting], list[float]] = {}
+@dataclass(frozen=True)
+class Tuned:
+    """Of each source the setting chosen; and what was fitted with it at the tuning cuts, by share and source."""
+
+    chosen: dict[str, Setting]
+    fitted: dict[float, dict[str, object]]
+
+
+def tune(events: Events, seed: int) -> Tuned:
+    """The setting with the best mean NDCG over the tuning cuts; of equals the first. One fit a setting and cut."""
+    grid, fits, qualities = tried(events.n_items), {}, {}
     for share in TUNING_CUTS:
         past, future = split(events, events.at(share))
         users = sample(future.users, TUNING_USERS, seed)
-        for name, tries in tried(events.n_items).items():
+        for name, tries in grid.items():
             for place, setting in enumerate(tries):
-                quality = alone(setting.on(past), past, future, users) if len(users) else 0.0
+                fitted = fits[share, name, place] = setting.on(past)
+                judged = len(users) and len(tries) > 1
+                quality = alone(fitted, past, future, users) if judged else 0.0
                 qualities.setdefault((name, place), []).append(quality)
-    best = {}
-    for name, tries in tried(events.n_items).items():
-        best[name] = tries[int(np.argmax([np.mean(qualities[name, place]) for place in range(len(tries))]))]
-    return best
+    best = {name: best_place([qualities[name, k] for k in range(len(tries))]) for name, tries in grid.items()}
+    kept = {share: {name: fits[share, name, place] for name, place in best.items()} for share in TUNING_CUTS}
+    return Tuned({name: grid[name][place] for name, place in best.items()}, kept)
+
+
+def best_place(qualities: list[list[float]]) -> int:
+    return int(np.argmax([np.mean(of_one) for of_one in qualities]))
 
 
 def alone(source, past: Past, future: Future, users: np.ndarray) -> float:

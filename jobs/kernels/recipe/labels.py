@@ -1,6 +1,6 @@
 """Rolling cuts inside what is known: what was known at each, and what people took after it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -69,6 +69,13 @@ def label(part: Slice, future: Future) -> Labels:
     taken = future.cell_key[place] == key if len(future.cell_key) else np.zeros(len(key), bool)
     first_s = np.where(taken, future.first_s[place], np.inf) if len(future.cell_key) else np.full(len(key), np.inf)
     return Labels(taken, first_s, future.count(part.users))
+
+
+def from_afar(part: Slice, told: Labels, start_s: float) -> tuple[Slice, Labels]:
+    """What was taken from ``start_s`` on; rows taken before it are left out: they speak neither for nor against."""
+    keep = ~told.taken | (told.first_s >= start_s)
+    rows = replace(part, user=part.user[keep], item=part.item[keep], features=part.features[keep])
+    return rows, Labels(told.taken[keep], told.first_s[keep], told.n_relevant)
 
 
 def sample(users: np.ndarray, most: int, seed: int) -> np.ndarray:

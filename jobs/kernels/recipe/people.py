@@ -7,8 +7,6 @@ import scipy.sparse as sp
 
 DAY_S = 86_400.0
 RECENT_DAYS = 7.0  # a user's own taste of the moment: halves per week before their last event
-RECENT_PLACES = 5.0  # or every five items back
-MOST_PLACES = 30
 
 
 class People:
@@ -29,7 +27,6 @@ class People:
         self.cell_user, self.cell_item, self.cell_last = cell_user, cell_item, cell_last
         self.user_first, self.user_last = user_first, user_last
         self.n_users, self.n_items = len(user_first), n_items
-        self._histories: dict[str, sp.csr_matrix] = {}
 
     @cached_property
     def user_items(self) -> sp.csr_matrix:
@@ -47,28 +44,15 @@ class People:
         return sp.csr_matrix(cells, (self.n_users, self.n_items))
 
     def history(self, kind: str) -> sp.csr_matrix:
-        """Users' items as weights: ``all`` alike, by ``time`` before their last event, or by ``place`` from the end."""
-        if kind not in self._histories:
-            makers = {"all": lambda: self.user_items, "time": self.by_time, "place": self.by_place}
-            self._histories[kind] = makers[kind]()
-        return self._histories[kind]
+        """Users' items as weights: ``all`` alike, or by ``time`` before their own last event."""
+        if kind == "all":
+            return self.user_items
+        if kind == "time":
+            return self.by_time
+        raise ValueError(f"history {kind!r}; allowed: all, time")
 
+    @cached_property
     def by_time(self) -> sp.csr_matrix:
+        """Halving with every week a cell is older than the user's last event."""
         own_age = self.user_last[self.cell_user] - self.cell_last
         return self.matrix(np.exp2(-own_age / (RECENT_DAYS * DAY_S)))
-
-    def by_place(self) -> sp.csr_matrix:
-        place = place_from_end(self.cell_user, self.cell_item, self.cell_last)
-        found = self.matrix(np.where(place < MOST_PLACES, np.exp2(-place / RECENT_PLACES), 0))
-        found.eliminate_zeros()
-        return found
-
-
-def place_from_end(user: np.ndarray, item: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """0 for a user's latest cell, 1 for the one before; of equals the lower item first. ``user`` is sorted."""
-    order = np.lexsort((item, -last, user))
-    n_cells = np.bincount(user)
-    starts = np.repeat(n_cells.cumsum() - n_cells, n_cells)
-    place = np.empty(len(user))
-    place[order] = np.arange(len(user)) - starts
-    return place

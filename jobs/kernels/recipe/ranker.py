@@ -8,37 +8,48 @@ from jobs.kernels.recipe.candidates import Slice
 from jobs.kernels.recipe.labels import Labels
 
 Labeled = tuple[Slice, Labels]
-ROUNDS = 120
-NEGATIVES = 50  # rows a user trains with beside what they took
+ROUNDS = 100
+NEGATIVES = 40  # rows a user trains with beside what they took
 ORDER_SHIFT = 10.0
 OPTIONS = {
     "objective": "lambdarank",
-    "learning_rate": 0.05,
-    "min_data_in_leaf": 100,
+    "learning_rate": 0.06,
+    "num_leaves": 7,
+    "min_data_in_leaf": 200,
     "feature_fraction": 0.5,
     "bagging_fraction": 0.7,
     "bagging_freq": 1,
     "lambda_l2": 5,
+    "lambdarank_truncation_level": 20,
     "label_gain": [0, 1],
     "deterministic": True,
     "force_row_wise": True,
     "num_threads": 1,
     "verbose": -1,
 }
-MEMBERS = (
-    {"seed": 1, "num_leaves": 15, "lambdarank_truncation_level": 20},
-    {"seed": 7, "num_leaves": 15, "lambdarank_truncation_level": 20},
-    {"seed": 3, "num_leaves": 7, "lambdarank_truncation_level": 30},
-)
+MONOTONE = {"seed": 7, "monotone": True}  # never falls with a source's score, never rises with its place
+MEMBERS = ({"seed": 1}, MONOTONE, {"seed": 3, "lambdarank_truncation_level": 30})
 
 
-def fit_rankers(parts: Iterable[Labeled], before_s: float = np.inf) -> list:
-    """One booster for each of ``MEMBERS``; only what was taken before ``before_s`` counts as taken."""
+def fit_rankers(parts: Iterable[Labeled], before_s: float = np.inf, members: Iterable[dict] = MEMBERS) -> list:
+    """One booster for each member; only what was taken before ``before_s`` counts as taken."""
     import lightgbm as lgb
 
+    parts = list(parts)
     rows, taken, sizes = training_rows(parts, before_s)
-    data = [lgb.Dataset(rows, taken, group=sizes, params={"verbose": -1}) for _ in MEMBERS]
-    return [lgb.train(OPTIONS | own, one, ROUNDS) for own, one in zip(MEMBERS, data, strict=True)]
+    boosters = []
+    for own in members:
+        options = OPTIONS | {name: value for name, value in own.items() if name != "monotone"}
+        if own.get("monotone"):
+            options["monotone_constraints"] = directions(parts[0][0].names)
+        data = lgb.Dataset(rows, taken, group=sizes, params={"verbose": -1})
+        boosters.append(lgb.train(options, data, ROUNDS))
+    return boosters
+
+
+def directions(names: Iterable[str]) -> list[int]:
+    """1 for a source's score, -1 for its place, 0 for all else."""
+    return [1 if name.startswith("score_") else -1 if name.startswith("place_") else 0 for name in names]
 
 
 def training_rows(parts: Iterable[Labeled], before_s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.kernels.recipe.candidates import Model, candidates, fit_model
-from jobs.kernels.recipe.choose import Choice, choose, scores_of
-from jobs.kernels.recipe.grid import Setting, tune
+from jobs.kernels.recipe.choose import Choice, choose, scores_of, with_far_views
+from jobs.kernels.recipe.grid import Setting, Tuned, tune
 from jobs.kernels.recipe.labels import Events, label, sample, split
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import People
 from jobs.kernels.recipe.ranker import Labeled, fit_rankers, order
 
 CUTS = (0.5, 0.6, 0.7, 0.8, 0.9)  # shares of the known events; what follows, to the end, is what a cut is judged by
-SLICE_USERS = 1_500
+SLICE_USERS = 700
 FEWEST_TAKEN = 20  # candidates taken at a cut that is worth learning from
 USERS_AT_ONCE = 1_000
 
@@ -59,19 +59,21 @@ def recommend(
 
 def learn(events: Events, seed: int) -> Recipe:
     """Choose sources' settings, then the form of the ranking, then fit its model on all cuts."""
-    chosen = tune(events, seed)
-    parts = [part for share in CUTS if (part := labeled(events, events.at(share), chosen, seed)) is not None]
+    tuned = tune(events, seed)
+    parts = [part for share in CUTS if (part := labeled(events, share, tuned, seed)) is not None]
     choice = choose(parts)
-    return Recipe(chosen, choice, fit_rankers(parts) if choice.form != "single" else [])
+    rankers = fit_rankers(with_far_views(parts)) if choice.form != "single" else []
+    return Recipe(tuned.chosen, choice, rankers)
 
 
-def labeled(events: Events, cut_s: float, chosen: dict[str, Setting], seed: int) -> Labeled | None:
+def labeled(events: Events, share: float, tuned: Tuned, seed: int) -> Labeled | None:
     """Candidates at a cut with what became of them; None where too little did."""
+    cut_s = events.at(share)
     past, future = split(events, cut_s)
     users = sample(future.users, SLICE_USERS, seed)
     if not len(users):
         return None
-    part = candidates(fit_model(chosen, past, cut_s), past, users)
+    part = candidates(fit_model(tuned.chosen, past, cut_s, tuned.fitted.get(share)), past, users)
     told = label(part, future)
     return (part, told) if told.taken.sum() > FEWEST_TAKEN else None
 

@@ -12,6 +12,7 @@ from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import DAY_S, People
 
 N_NEIGHBORS = 200  # item-to-item weights kept of each row
+DENSE = 0.04  # share of cells above which a block is cut as a dense one
 SEED = 0
 ALS_ITERATIONS = 10
 
@@ -89,14 +90,14 @@ def fit_bm25(past: Past, k1: float, b: float) -> ByNeighbors:
     return ByNeighbors("all", top_product(weighted, weighted.T))
 
 
-def fit_walk(past: Past, beta: float, days: float | None = None, history: str = "all") -> ByNeighbors:
+def fit_walk(past: Past, beta: float, days: float | None = None) -> ByNeighbors:
     """RP3beta (Paudel et al. 2017); with ``days`` the last step prefers fresh items and popularity fades too."""
     weight = np.ones(len(past.cell_key)) if days is None else past.fading(days)
     last = past.matrix(weight)
     reach = np.maximum(last.sum(axis=0).A1, 1 if days is None else 1e-2)
     back = sp.diags((1 / np.maximum(past.item_users, 1)).astype(np.float32)) @ past.user_items.T
     there = sp.diags((1 / np.maximum(past.user_n, 1)).astype(np.float32)) @ last @ sp.diags((reach**-beta).astype("f4"))
-    return ByNeighbors(history, top_product(back, there))
+    return ByNeighbors("all", top_product(back, there))
 
 
 def fit_baskets(past: Past, days: float = 60, power: float = 0.5) -> ByNeighbors:
@@ -113,35 +114,37 @@ def fit_baskets(past: Past, days: float = 60, power: float = 0.5) -> ByNeighbors
     return ByNeighbors("time", top_product(leveled.T @ sp.diags(weight.astype(np.float32)), leveled))
 
 
-def fit_successions(past: Past, days: float = 30, power: float = 0.3, window: int = 10) -> ByNeighbors:
-    """What follows what within ``window`` places of one user's log, nearer and fresher pairs weighing more."""
-    pairs = [succession(past, lag, days) for lag in range(1, window + 1)]
-    first, then, weight = (np.concatenate(column) for column in zip(*pairs, strict=True))
-    counts = sp.csr_matrix((weight.astype(np.float32), (first, then)), (past.n_items, past.n_items))
-    outs, ins = (np.maximum(counts.sum(axis=axis).A1, 1e-3) ** -power for axis in (1, 0))
-    leveled = counts @ sp.diags(ins.astype(np.float32))
-    return ByNeighbors("place", top_product(sp.diags(outs.astype(np.float32)), leveled))
-
-
-def succession(past: Past, lag: int, days: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    same = (past.user[:-lag] == past.user[lag:]) & (past.item[:-lag] != past.item[lag:])
-    age_days = (past.now - past.time_s[lag:][same]) / DAY_S
-    return past.item[:-lag][same], past.item[lag:][same], np.exp2(-age_days / days) / lag
-
-
 def top_product(left: sp.spmatrix, right: sp.spmatrix, n: int = N_NEIGHBORS, rows: int = 512) -> sp.csr_matrix:
-    """left @ right without its diagonal, of each row the ``n`` largest cells; dense by blocks of rows only."""
+    """left @ right without its diagonal, of each row the ``n`` cells farthest from 0; by blocks of rows."""
     left, right = sp.csr_matrix(left, dtype=np.float32), sp.csr_matrix(right, dtype=np.float32)
-    n, parts = min(n, right.shape[1]), []
+    parts = []
     for start in range(0, left.shape[0], rows):
-        block = (left[start : start + rows] @ right).toarray()
-        np.fill_diagonal(block[:, start:], 0)
-        columns = strongest_columns(block, n)
-        cells = np.take_along_axis(block, columns, 1).ravel()
-        part = sp.csr_matrix((cells, columns.ravel(), np.arange(0, len(cells) + 1, n)), block.shape)
-        part.eliminate_zeros()
-        parts.append(part)
+        block = (left[start : start + rows] @ right).tocoo()
+        own = block.col == block.row + start
+        block.data[own] = 0
+        dense = block.nnz > DENSE * block.shape[0] * block.shape[1]
+        parts.append(top_dense(block.toarray(), n) if dense else top_sparse(block, n))
     return sp.vstack(parts, format="csr")
+
+
+def top_dense(block: np.ndarray, n: int) -> sp.csr_matrix:
+    n = min(n, block.shape[1])
+    columns = strongest_columns(block, n)
+    cells = np.take_along_axis(block, columns, 1).ravel()
+    part = sp.csr_matrix((cells, columns.ravel(), np.arange(0, len(cells) + 1, n)), block.shape)
+    part.eliminate_zeros()
+    return part
+
+
+def top_sparse(block: sp.coo_matrix, n: int) -> sp.csr_matrix:
+    """As ``top_dense``; of equals the lower column stays."""
+    order = np.lexsort((block.col, -np.abs(block.data), block.row))
+    counts = np.bincount(block.row, minlength=block.shape[0])
+    place = np.arange(len(order)) - np.repeat(counts.cumsum() - counts, counts)
+    kept = order[place < n]
+    part = sp.csr_matrix((block.data[kept], (block.row[kept], block.col[kept])), block.shape)
+    part.eliminate_zeros()
+    return part
 
 
 def strongest_columns(block: np.ndarray, n: int) -> np.ndarray:
