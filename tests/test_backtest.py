@@ -198,8 +198,7 @@ def test_the_peers_grid_is_whole():
     names = [method.name for method in grid(100)]
     assert (len(names), len(set(names))) == (52, 7)
     assert "EASE" not in {method.name for method in grid(20_000)}
-    with pytest.warns(UserWarning, match="CSR"):
-        assert bm25(known(), n_neighbors=2, k1=1.2, b=0.2)(np.array([0, 1])).shape == (2, 4)
+    assert bm25(known(), n_neighbors=2, k1=1.2, b=0.2)(np.array([0, 1])).shape == (2, 4)
 
 
 @pytest.mark.slow

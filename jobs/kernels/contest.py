@@ -1,6 +1,5 @@
 """Our lists beside every single method's, on the same users and truth, with paired intervals."""
 
-import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -35,10 +34,8 @@ def compete(
     inner = trial(user[early], item[early], time_s[early], tuning_cut(time_s[early]))
     ours = lists[np.searchsorted(users, outer.users)]
     entries = [entry(OURS, "", ours, outer)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # implicit's, about a format it converts itself
-        for method in tuned(grid(outer.warm_items), inner):
-            entries.append(entry(method.name, described(method), of_method(method, outer), outer))
+    for method in tuned(grid(outer.warm_items), inner):
+        entries.append(entry(method.name, described(method), of_method(method, outer), outer))
     return entries
 
 

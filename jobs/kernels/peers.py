@@ -5,6 +5,7 @@ has is for the caller to leave out.
 """
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -70,11 +71,13 @@ def popularity(known: Known, days: int | None) -> Scorer:
 def als(known: Known, factors: int, regularization: float, alpha: float) -> Scorer:
     """Hu, Koren, Volinsky 2008."""
     from implicit.als import AlternatingLeastSquares
+    from threadpoolctl import threadpool_limits
 
-    model = AlternatingLeastSquares(
-        factors=factors, regularization=regularization, alpha=alpha, iterations=15, random_state=SEED, num_threads=0
-    )
-    model.fit(known.user_items, show_progress=False)
+    with threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(
+            factors=factors, regularization=regularization, alpha=alpha, iterations=15, random_state=SEED, num_threads=0
+        )
+        model.fit(known.user_items, show_progress=False)
     return lambda users: model.user_factors[users] @ model.item_factors.T
 
 
@@ -91,7 +94,11 @@ def bm25(known: Known, n_neighbors: int, k1: float, b: float) -> Scorer:
 
 
 def neighbors(known: Known, model) -> Scorer:
-    model.fit(known.user_items, show_progress=False)
+    from implicit.utils import ParameterWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ParameterWarning)  # about a format it made and converts itself
+        model.fit(known.user_items, show_progress=False)
     return lambda users: (known.user_items[users] @ model.similarity).toarray()
 
 
