@@ -16,10 +16,6 @@ from schemas.tables import CONTROL_ARM, SURFACES
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
-def format_time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime(TIME_FORMAT)
-
-
 def parse_time(text: str) -> datetime:
     """Raise ValueError when ``text`` is not in the form above."""
     return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
