@@ -20,8 +20,10 @@ from deploy.embedded.run import end_of_day
 FOLDER = house.STATE / "bench"
 DAYS, SEED = 30, 1
 STAGES = (
-    ("interactions", "cooccurrence"),
-    ("als",),
+    ("interactions", "cooccurrence", "cold"),
+    ("recipe",),
+    ("evaluate",),
+    ("fit",),
     ("candidates", "slates"),
 )
 

@@ -95,28 +95,37 @@ class Cooccurrence(Section):
     shrink: Annotated[float, between(0, 1_000)]
 
 
-class Als(Section):
-    factors: Annotated[int, between(4, 512)]
-    iterations: Annotated[int, between(1, 100)]
-    regularization: Annotated[float, between(0, 1_000)]
-    alpha: Annotated[float, between(0.001, 1_000)]
+class Recipe(Section):
+    every_days: Annotated[int, between(1, 90)]
+    max_events: Annotated[int, between(1_000, 1_000_000_000)]
     seed: Annotated[int, between(0, 2**31 - 1)]
 
 
+class Fit(Section):
+    probe_share: Annotated[float, between(0, 0.2)]
+    min_probes: Annotated[int, between(0, 100_000)]
+
+
+class Cold(Section):
+    max_people: Annotated[int, between(0, 1_000)]
+    n_items: Annotated[int, between(10, 1_000)]
+
+
 class Candidates(Section):
-    n_per_source: Annotated[int, between(10, 1_000)]
+    n_items: Annotated[int, between(20, 1_000)]
+    n_new: Annotated[int, between(0, 1_000)]
     block_users: Annotated[int, between(16, 100_000)]
-    max_history: Annotated[int, between(1, 1_000)]
+
+
+class Evaluate(Section):
+    days: Annotated[int, between(1, 90)]
+    max_users: Annotated[int, between(10, 1_000_000)]
 
 
 class Slates(Section):
     n_items: Annotated[int, between(10, 255)]
     n_seen: Annotated[int, between(0, 5_000)]
     rules_file: str = Field(exclude=True)  # out of every hash of settings: what it says counts, not where it stands
-    rank_constant: Annotated[int, between(1, 1_000)]
-    weight_als: Annotated[float, between(0, 100)]
-    weight_viewed_together: Annotated[float, between(0, 100)]
-    weight_bought_together: Annotated[float, between(0, 100)]
 
 
 class Trending(Section):
@@ -176,8 +185,11 @@ class Settings(BaseSettings):
     ingest: Ingest
     interactions: Interactions
     cooccurrence: Cooccurrence
-    als: Als
+    recipe: Recipe
+    fit: Fit
+    cold: Cold
     candidates: Candidates
+    evaluate: Evaluate
     slates: Slates
     trending: Trending
     gate: Gate

@@ -1,7 +1,8 @@
 """### The night: yesterday's events become slates
 
-For one UTC day: pins the newest batch of the lake, computes interactions, co-occurrence, ALS, candidates and slates as
-of the end of the day, lets the gate judge them and publishes `for_you`, `similar` and `bought_together`.
+For one UTC day: pins the newest batch of the lake, computes interactions and co-occurrence, learns how to rank once a
+week (`recipe`), judges that on the days before (`evaluate`), fits every source, ranks everybody's candidates and makes
+slates as of the end of the day, lets the gate judge all of it and publishes `for_you`, `similar` and `bought_together`.
 
 - **Nothing moves without the gate.** If `gate` fails, the live release stays; its log names the expectation that
   failed. It is not retried: look at the data, then clear `gate`.
@@ -18,10 +19,12 @@ from nightshelf_tasks import DEFAULT_ARGS, nightshelf
 RUN = "--as-of {{ data_interval_end.isoformat() }} --snapshot {{ ti.xcom_pull(task_ids='snapshot') }}"
 
 TASKS = (  # task, what `nightshelf` does in it, the tasks whose tables it reads
-    ("prepare", "run interactions cooccurrence", ["snapshot"]),
-    ("als", "run als", ["prepare"]),
-    ("rank", "run candidates slates", ["prepare", "als"]),
-    ("gate", "gate --tables item_neighbors slates", ["prepare", "rank"]),
+    ("prepare", "run interactions cooccurrence cold", ["snapshot"]),
+    ("recipe", "run recipe", ["snapshot"]),
+    ("evaluate", "run evaluate", ["recipe"]),
+    ("fit", "run fit", ["recipe"]),
+    ("rank", "run candidates slates", ["prepare", "fit"]),
+    ("gate", "gate --tables item_neighbors slates metrics", ["prepare", "rank", "evaluate"]),
     ("publish", "publish --surfaces for_you similar bought_together", ["gate"]),
 )
 OPTIONS = {"gate": {"retries": 0}}

@@ -26,6 +26,14 @@ SOURCES = {
     "bought_together": "bought together",
     "trending": "rising now",
     "promotion": "promoted",
+    "ease": "goes with it",
+    "cosine": "goes with it",
+    "bm25": "goes with it",
+    "walk": "others went on to it",
+    "baskets": "taken together",
+    "popular": "popular now",
+    "content": "alike",
+    "segment": "liked by people like you",
     "catalogue": "catalogue",
 }
 

@@ -1,8 +1,8 @@
-"""Which list does each user get tonight? All sources' candidates fused by reciprocal rank, then the business rules.
+"""Which list does each user get tonight? The candidates in the order of the recipe, then the business rules.
 
 Every item keeps the source that spoke for it most and that source's reason, one of the user's own items; an item that
-is pinned though nobody proposed it has none. Beside the list stand the items the user already has, newest first, which
-serving keeps out of any refill, and the chance with which an explored place drew its item.
+is merely popular, or pinned though nobody proposed it, has none. Beside the list stand the items the user already
+has, newest first, which serving keeps out of any refill, and the chance with which an explored place drew its item.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,14 +11,14 @@ from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from conf.settings import Settings, Slates
-from jobs.kernels.fuse import fuse
-from jobs.kernels.rules.apply import apply_rules
+from jobs.kernels.rules.apply import Columns, apply_rules
 from jobs.kernels.rules.context import Context, User
-from jobs.kernels.rules.eligible import comes_back, may_show
+from jobs.kernels.rules.eligible import comes_back
 from jobs.kernels.rules.night import rules_tonight, warnings_of
 from jobs.kernels.rules.rebuy import NEVER, days_since
 from jobs.rim.lineage import Job
@@ -26,13 +26,14 @@ from schemas.arrow import arrow_schema
 from schemas.spark import spark_schema
 from schemas.tables import SLATES, SOURCES
 
-FUSED = SOURCES[:3]  # trending is added at request time, by the hourly run's own lists
+ALIKE_BY = "als"  # whose vectors say how alike items are, where the rules ask for it
+SOURCE_CODES = {name: code for code, name in enumerate(SOURCES)}
 
 
 def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict:
     """candidates, interactions, users (Spark); items, item_dictionary, item_factors (Arrow), rules → slates."""
     proposals = by_user(inputs["candidates"])
-    people = proposals.join(histories(inputs["interactions"]), "user_id", how="inner")
+    people = proposals.join(histories(inputs["interactions"]), "user_id", how="left")
     located = people.join(inputs["users"].select("user_id", "country"), "user_id", how="left")
     night = build_night(inputs, as_of, settings.slates)
     shared = located.sparkSession.sparkContext.broadcast(night)
@@ -46,9 +47,9 @@ def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict:
 
 
 def by_user(candidates: DataFrame) -> DataFrame:
-    """One row per user with ``<source>_items`` and ``<source>_because_of``, null where a source is silent."""
-    pivoted = candidates.groupBy("user_id").pivot("source", list(FUSED))
-    return pivoted.agg(F.first("items").alias("items"), F.first("because_of").alias("because_of"))
+    """One row per user with the sources' rows as a list of structs, by source."""
+    rows = F.sort_array(F.collect_list(F.struct("source", "items", "scores", "because_of")))
+    return candidates.groupBy("user_id").agg(rows.alias("proposals"))
 
 
 def histories(interactions: DataFrame) -> DataFrame:
@@ -64,24 +65,17 @@ def histories(interactions: DataFrame) -> DataFrame:
 
 @dataclass(frozen=True)
 class Night:
-    """What a task needs to merge candidates: the compiled rules and the weights of the sources in ``FUSED``."""
+    """What a task needs to merge candidates: the compiled rules among it."""
 
     rules: Context
     as_of: datetime
-    weights: tuple[float, ...]
-    rank_constant: int
     n_seen: int
 
 
 def build_night(inputs: Mapping, as_of: datetime, wanted: Slates) -> Night:
-    tables = (inputs[name] for name in ("rules", "items", "item_dictionary", "item_factors"))
-    return Night(
-        rules=rules_tonight(*tables, as_of, wanted.n_items),
-        as_of=as_of,
-        weights=tuple(getattr(wanted, f"weight_{source}") for source in FUSED),
-        rank_constant=wanted.rank_constant,
-        n_seen=wanted.n_seen,
-    )
+    rules, items, dictionary, factors = (inputs[name] for name in ("rules", "items", "item_dictionary", "item_factors"))
+    factors = factors.filter(pc.equal(factors["source"], ALIKE_BY))
+    return Night(rules_tonight(rules, items, dictionary, factors, as_of, wanted.n_items), as_of, wanted.n_seen)
 
 
 def merge_block(batch: pa.RecordBatch, night: Night) -> pa.RecordBatch:
@@ -95,11 +89,7 @@ def merge_block(batch: pa.RecordBatch, night: Night) -> pa.RecordBatch:
 def merge_user(batch: pa.RecordBatch, k: int, night: Night) -> tuple:
     """One row of slates, out of row k of a batch."""
     user = read_user(batch, k, night.as_of)
-    lists = [
-        (code, weight, *allowed(batch, source, k, user, night.rules))
-        for code, (source, weight) in enumerate(zip(FUSED, night.weights, strict=True))
-    ]
-    candidates = fuse(lists, night.rank_constant, sum(len(items) for _, _, items, _ in lists))
+    candidates = read_candidates(batch["proposals"][k])
     items, scores, sources, because, propensities = apply_rules(*candidates, user, night.rules)
     names = [SOURCES[code] for code in sources]
     seen = user.seen[~comes_back(user, night.rules)][: night.n_seen]
@@ -107,6 +97,8 @@ def merge_user(batch: pa.RecordBatch, k: int, night: Night) -> tuple:
 
 
 def read_user(batch: pa.RecordBatch, k: int, as_of: datetime) -> User:
+    if not batch["seen"][k].is_valid:  # somebody who did nothing so far
+        return User(user_id=batch["user_id"][k].as_py(), country=batch["country"][k].as_py())
     return User(
         user_id=batch["user_id"][k].as_py(),
         seen=batch["seen"][k].values.to_numpy(),
@@ -115,14 +107,13 @@ def read_user(batch: pa.RecordBatch, k: int, as_of: datetime) -> User:
     )
 
 
-def allowed(batch: pa.RecordBatch, source: str, k: int, user: User, rules: Context) -> tuple[np.ndarray, np.ndarray]:
-    """A source's items and reasons in rank order, without what the user may not be shown: ranks close up."""
-    items, because = batch[f"{source}_items"][k], batch[f"{source}_because_of"][k]
-    if not items.is_valid:
-        return np.empty(0, np.int32), np.empty(0, np.int32)
-    listed, reasons = items.values.to_numpy(), because.values.to_numpy()
-    keep = may_show(listed, user, rules)
-    return listed[keep], reasons[keep]
+def read_candidates(proposals: pa.ListScalar) -> Columns:
+    """Items, scores, codes of sources and reasons of all sources' rows."""
+    rows = proposals.values
+    codes = [SOURCE_CODES[source] for source in rows.field("source").to_pylist()]
+    sources = np.repeat(np.array(codes, np.int8), pc.list_value_length(rows.field("items")).to_numpy())
+    items, scores, because = (rows.field(name).flatten().to_numpy() for name in ("items", "scores", "because_of"))
+    return items, scores.astype(np.float64), sources, because
 
 
 JOB = Job(

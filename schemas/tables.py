@@ -5,7 +5,7 @@ Type names: ``string int8 int32 int64 float32 float64 bool timestamp list<T>`` (
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 2  # raised with any change below; every manifest carries it
+SCHEMA_VERSION = 3  # raised with any change below; every manifest carries it
 
 KINDS = (
     "view",
@@ -22,7 +22,11 @@ KINDS = (
 NO_SIGN_OF_LIKING = ("return", "dislike", "impression", "search")
 NEIGHBOR_KINDS = ("viewed_together", "bought_together")
 # append only: packed values hold the position
-SOURCES = ("als", "viewed_together", "bought_together", "trending", "promotion")
+SOURCES = (
+    *("als", "viewed_together", "bought_together", "trending", "promotion"),
+    *("ease", "cosine", "bm25", "walk", "baskets", "popular", "content", "segment"),
+)
+UNEXPLAINED = ("promotion", "popular", "segment")  # nothing the user did is why these are shown
 SURFACES = ("for_you", "similar", "bought_together", "trending")
 TIERS = ("personal", "neighbors", "segment_trending", "global_trending", "copy")
 CONTROL_ARM = "control"
@@ -191,28 +195,118 @@ ITEM_NEIGHBORS = Table(
     ),
 )
 
+FITTED = C("source", "string", "name of the fitted source: one of the recipe's")
+
+RECIPE = Table(
+    "recipe",
+    "how the night ranks: what rolling cuts inside the known events chose",
+    ("name",),
+    (
+        C("name", "string", "always recipe"),
+        C("description", "string", "the choice in words"),
+        C("settings", "string", "JSON: of each source how it is fitted and with which options"),
+        C("form", "string", "what ranks the candidates", allowed=("fused", "single", "blend", "model")),
+        C("single", "string", "the best single column of a candidate's features, for single and blend"),
+        C("rankers", "list<string>", "LightGBM models, as text; none where form is fused or single"),
+    ),
+)
+
 USER_FACTORS = Table(
     "user_factors",
-    "a user's vector",
-    ("user_id",),
-    (USER, C("vector", "list<float32>", "factors")),
+    "a user's vector in one fitted source",
+    ("user_id", "source"),
+    (USER, FITTED, C("vector", "list<float32>", "factors")),
 )
 ITEM_FACTORS = Table(
     "item_factors",
-    "an item's vector",
+    "an item's vector in one fitted source",
+    ("item_idx", "source"),
+    (ITEM, FITTED, C("vector", "list<float32>", "factors")),
+)
+ITEM_WEIGHTS = Table(
+    "item_weights",
+    "what having an item says of others, in one fitted source",
+    ("item_idx", "source"),
+    (
+        ITEM,
+        FITTED,
+        C("others", "list<int32>", "item_idx"),
+        C("weights", "list<float32>", "parallel to others, of either sign"),
+    ),
+)
+ITEM_FEATURES = Table(
+    "item_features",
+    "an item somebody took, as the ranker sees it",
     ("item_idx",),
-    (ITEM, C("vector", "list<float32>", "factors")),
+    (
+        ITEM,
+        C("vector", "list<float32>", "jobs.kernels.recipe.describe.ITEM_NAMES, in that order"),
+        C("known_until", "timestamp", "the newest event known when it was described"),
+    ),
+)
+PROBES = Table(
+    "probes",
+    "a user whose last active day the fit did not see, so that the gate can ask for it",
+    ("user_id",),
+    (
+        USER,
+        C("items", "list<int32>", "item_idx known to the fit"),
+        C("last_us", "list<int64>", "when each was last taken, microseconds since 1970"),
+        C("withheld", "list<int32>", "item_idx taken on the withheld day and not before"),
+    ),
+)
+
+CONTENT_NEIGHBORS = Table(
+    "content_neighbors",
+    "an item hardly anybody knows yet, and the known ones it is described like",
+    ("item_idx",),
+    (
+        ITEM,
+        C("others", "list<int32>", "item_idx, the most alike first"),
+        C("weights", "list<float32>", "cosine of what is written about the two, above 0"),
+    ),
+)
+
+SEGMENT_LISTS = Table(
+    "segment_lists",
+    "what people like a newcomer take, for one combination of what is known of them",
+    ("country", "age_band", "gender", "occupation"),
+    (
+        C("country", "string", "null: unknown", nullable=True),
+        C("age_band", "string", "null: unknown", nullable=True),
+        C("gender", "string", "null: unknown", nullable=True),
+        C("occupation", "string", "null: unknown", nullable=True),
+        C("items", "list<int32>", "item_idx in rank order"),
+        C("scores", "list<float32>", "falling with rank"),
+    ),
+)
+
+METRICS = Table(
+    "metrics",
+    "a measure of a method on rolling cuts",
+    ("cut", "method", "against", "measure", "segment"),
+    (
+        C("cut", "string", "the UTC day tested, such as 2011-11-03, or pooled"),
+        C("method", "string", "what made the lists: recipe, live or popularity_30"),
+        C("against", "string", "null: the measure itself; else: minus that method's, paired", nullable=True),
+        C("measure", "string", "such as ndcg@10"),
+        C("segment", "string", "all, or users or items of one kind"),
+        C("value", "float64", "the mean"),
+        C("low", "float64", "lower bound of the 95 % interval", nullable=True),
+        C("high", "float64", "upper bound of the 95 % interval", nullable=True),
+        C("n_users", "int64", "users it is the mean of", low=0),
+    ),
 )
 
 SLATE_ARRAYS = (
     C("items", "list<int32>", "item_idx in rank order, no repeats"),
     C("scores", "list<float32>", "falling with rank"),
-    C("because_of", "list<int32>", "the user's own item_idx that contributed most"),
+    C("because_of", "list<int32>", "the user's own item_idx that contributed most; -1: none did"),
 )
 
 CANDIDATES = Table(
     "candidates",
-    "what one source proposes to a user",
+    "a user's best candidates by the recipe, of which one source speaks most for",
     ("user_id", "source"),
     (USER, C("source", "string", "what proposed", allowed=SOURCES), *SLATE_ARRAYS),
 )
@@ -225,7 +319,11 @@ SLATES = Table(
         USER,
         *SLATE_ARRAYS[:2],
         C("sources", "list<string>", "what proposed each item most strongly, or promotion"),
-        C("because_of", "list<int32>", "the user's own item_idx that contributed most; -1: merely promoted"),
+        C(
+            "because_of",
+            "list<int32>",
+            "the user's own item_idx that contributed most; -1: none did, it is promoted or popular",
+        ),
         C("propensities", "list<float32>", "chance of the item drawn for an explored place, (0, 1]; 1: not drawn"),
         C("seen", "list<int32>", "item_idx the user already has and may not get again, newest first; never served"),
     ),
@@ -255,8 +353,15 @@ TABLES = {
         EVENT_WEIGHTS,
         INTERACTIONS,
         ITEM_NEIGHBORS,
+        RECIPE,
         USER_FACTORS,
         ITEM_FACTORS,
+        ITEM_WEIGHTS,
+        ITEM_FEATURES,
+        PROBES,
+        CONTENT_NEIGHBORS,
+        SEGMENT_LISTS,
+        METRICS,
         CANDIDATES,
         SLATES,
         TRENDING,

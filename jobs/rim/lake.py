@@ -117,6 +117,18 @@ class Lake:
         parts = [pq.read_table(self.store.path(f.path), filesystem=self.store.fs, columns=columns) for f in files]
         return pa.concat_tables([part.cast(schema) for part in parts]) if parts else schema.empty_table()
 
+    def read_events(self, snapshot: int, start: datetime, end: datetime, columns: list[str]) -> pa.Table:
+        """Some columns of the events of [start, end), file by file: only what is asked for is ever held."""
+        wanted = dict.fromkeys([*columns, "event_time"])
+        schema = pa.schema([arrow_schema(TABLES["events"]).field(name) for name in wanted])
+        low, high = (pa.scalar(moment, schema.field("event_time").type) for moment in (start, end))
+        parts = []
+        for file in self.event_files(snapshot, start, end):
+            rows = self.read("events", [file], list(wanted))
+            inside = pc.and_(pc.greater_equal(rows["event_time"], low), pc.less(rows["event_time"], high))
+            parts.append(rows.filter(inside))
+        return pa.concat_tables(parts).select(columns) if parts else schema.empty_table().select(columns)
+
     def iter_batches(self, files: list[DataFile], columns: list[str], rows: int = 65_536) -> Iterator[pa.RecordBatch]:
         """Record batches of some files, in bounded memory."""
         for file in files:
@@ -169,6 +181,12 @@ class Lake:
 
 def manifest_key(job: str, as_of: datetime, version: str) -> str:
     return f"manifests/{job}/as_of={compact(as_of)}/v={version}.json"
+
+
+def as_of_of(key: str) -> datetime:
+    """The ``as_of`` in the key of a manifest or of a computed table."""
+    compacted = key.split("as_of=")[1].partition("/")[0]
+    return datetime.strptime(compacted, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 def hour_key(moment: datetime) -> str:

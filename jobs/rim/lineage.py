@@ -17,20 +17,29 @@ import orjson
 from conf.rules import SHIPPED, Rules, load_rules
 from conf.settings import Settings
 from jobs.rim.errors import TemporaryError, UsageError
-from jobs.rim.lake import Lake, hour_key
-from jobs.rim.manifest import Manifest, iso
+from jobs.rim.lake import Lake, as_of_of, hour_key
+from jobs.rim.manifest import Manifest, decode, iso
 from schemas.tables import SCHEMA_VERSION
 
 RAW = ("events", "event_weights", "items", "users", "item_dictionary")
 MAKERS = {  # computed table -> the job that makes it
     "interactions": "interactions",
     "item_neighbors": "cooccurrence",
-    "user_factors": "als",
-    "item_factors": "als",
+    "recipe": "recipe",
+    "user_factors": "fit",
+    "item_factors": "fit",
+    "item_weights": "fit",
+    "item_features": "fit",
+    "probes": "fit",
+    "content_neighbors": "cold",
+    "segment_lists": "cold",
     "candidates": "candidates",
     "slates": "slates",
     "trending": "trending",
+    "metrics": "evaluate",
 }
+LIVE_RECIPE = "live_recipe"  # an input: the newest recipe of an earlier moment, which is no table of this run
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CODE_ROOT = Path(__file__).parents[2]
 
 
@@ -40,7 +49,8 @@ class Job:
 
     ``transform(inputs, as_of, settings)`` takes and gives ``{table: rows}``: Spark DataFrames for engine ``spark``
     (Arrow for those named in ``arrow_inputs``), Arrow tables for ``local``. ``window`` says how far back raw events go.
-    A job that names sections of the business rules finds all of them, checked, in ``inputs["rules"]``.
+    A job that names sections of the business rules finds all of them, checked, in ``inputs["rules"]``. With
+    ``every_days`` it is made once for so many days, as of the beginning of that period (see ``Lineage.moment``).
     """
 
     name: str
@@ -52,6 +62,7 @@ class Job:
     arrow_inputs: tuple[str, ...] = ()
     window: Callable[[Settings], timedelta] | None = None
     rules: tuple[str, ...] = ()
+    every_days: Callable[[Settings], int] | None = None
 
 
 @lru_cache
@@ -104,8 +115,25 @@ class Lineage:
         """
         return load_rules(self.settings.slates.rules_file or SHIPPED)
 
+    def moment(self, of: Job) -> datetime:
+        """What a job is as of: the run's ``as_of``, or the beginning of its period of ``every_days`` from 1970 on.
+
+        While most of what is known happened within the period, it is ``as_of`` all the same: nothing learned before
+        would hold.
+        """
+        if of.every_days is None:
+            return self.as_of
+        period = timedelta(days=of.every_days(self.settings))
+        begin = self.as_of - (self.as_of - EPOCH) % period
+        return begin if 2 * self.n_events(begin) >= self.n_events(self.as_of) else self.as_of
+
+    def n_events(self, end: datetime) -> int:
+        """Accepted events in hours that began before ``end``."""
+        high = hour_key(end - timedelta(microseconds=1))
+        return sum(rows for batch in self.batches for hour, rows in batch.hours().items() if hour <= high)
+
     def window_start(self, of: Job) -> datetime:
-        return self.as_of - of.window(self.settings) if of.window else datetime.min.replace(tzinfo=UTC)
+        return self.moment(of) - of.window(self.settings) if of.window else datetime.min.replace(tzinfo=UTC)
 
     def raw_version(self, table: str, of: Job) -> str:
         """Hash of the batches that hold rows of a raw table the job would read."""
@@ -116,14 +144,27 @@ class Lineage:
         if table != "events":
             return content_hash([b.batch_id for b in self.batches if b.files.get(table)])
         low = hour_key(self.window_start(of)) if of.window else ""
-        high = hour_key(self.as_of - timedelta(microseconds=1))  # the last hour with a moment before as_of
+        high = hour_key(self.moment(of) - timedelta(microseconds=1))  # the last hour with a moment before it
         return content_hash([b.batch_id for b in self.batches if any(low <= hour <= high for hour in b.hours())])
 
     def inputs(self, of: Job) -> dict[str, str]:
         """The version of each input table, and of the rules where the job uses some."""
-        tables = {t: self.raw_version(t, of) if t in RAW else self.version(MAKERS[t]) for t in of.inputs}
+        tables = {table: self.input_version(table, of) for table in of.inputs}
         used = content_hash(self.rules.model_dump(mode="json", include=set(of.rules))) if of.rules else None
         return tables | ({"rules": used} if used else {})
+
+    def input_version(self, table: str, of: Job) -> str:
+        if table == LIVE_RECIPE:
+            live = self.live_recipe(of)
+            return live.version if live else ""
+        return self.raw_version(table, of) if table in RAW else self.version(MAKERS[table])
+
+    def live_recipe(self, of: Job) -> Manifest | None:
+        """The newest recipe as of a moment before the job's own: what the nights before it ranked by."""
+        earlier = [key for key in self.lake.store.walk("manifests/recipe") if as_of_of(key) < self.moment(of)]
+        newest = [key for key in earlier if as_of_of(key) == max(map(as_of_of, earlier))]
+        found = [decode(Manifest, self.lake.store.get(key)) for key in newest]
+        return max(found, key=lambda manifest: manifest.created_at, default=None)
 
     def version(self, name: str) -> str:
         """16 hex digits: versions of inputs and rules, settings used, code, schema."""
@@ -132,7 +173,7 @@ class Lineage:
             self._versions[name] = content_hash(
                 [
                     name,
-                    iso(self.as_of),
+                    iso(self.moment(of)),
                     self.inputs(of),
                     settings_hash(self.settings, of.settings),
                     code_version(),
@@ -143,8 +184,11 @@ class Lineage:
 
     def find(self, table: str) -> Manifest | None:
         """The committed run that made a computed table for this run, or None."""
-        name = MAKERS[table]
-        return self.lake.manifest(name, self.as_of, self.version(name))
+        return self.committed(MAKERS[table])
+
+    def committed(self, name: str) -> Manifest | None:
+        """The committed run of a job, or None."""
+        return self.lake.manifest(name, self.moment(job(name)), self.version(name))
 
     def resolve(self, table: str) -> Manifest:
         """As ``find``.

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 
 from conf.settings import Settings
 from jobs.rim.lake import Lake
-from jobs.rim.lineage import MAKERS, RAW, Job, Lineage, code_version, job, settings_hash
+from jobs.rim.lineage import LIVE_RECIPE, MAKERS, RAW, Job, Lineage, code_version, job, settings_hash
 from jobs.rim.manifest import Batch, DataFile, Manifest, iso
 from schemas.tables import SCHEMA_VERSION, TABLES
+
+EVENT_COLUMNS = ("user_id", "item_id", "event_time", "kind", "value", "source")  # what a local job gets of events
 
 
 def run_steps(
@@ -40,9 +42,8 @@ def require_inputs(names: list[str], lineage: Lineage) -> None:
     """Raise TemporaryError, before anything is started, for an input no step of this run and no earlier run made."""
     made: set[str] = set()
     for of in map(job, names):
-        committed = lineage.lake.manifest(of.name, lineage.as_of, lineage.version(of.name)) is not None
-        for table in () if committed else of.inputs:
-            if table not in RAW and MAKERS[table] not in made:
+        for table in () if lineage.committed(of.name) else of.inputs:
+            if table not in (*RAW, LIVE_RECIPE) and MAKERS[table] not in made:
                 lineage.resolve(table)
         made.add(of.name)
 
@@ -54,13 +55,14 @@ def n_events(batches: list[Batch]) -> int:
 def run_step(of: Job, lineage: Lineage, spark: Callable) -> str:
     """Run one step unless its version is committed; returns one line that says what happened."""
     version = lineage.version(of.name)
-    done = lineage.lake.manifest(of.name, lineage.as_of, version)
+    done = lineage.committed(of.name)
     if done is not None:
         return f"{of.name}: already committed as {version} ({describe_rows(done)}){describe_warnings(done)}"
     session = spark() if of.engine == "spark" else None
     started = time.monotonic()
-    results = of.transform(read_inputs(of, lineage, session), lineage.as_of, lineage.settings)
-    files = {table: write_output(table, results[table], lineage, version) for table in of.outputs}
+    as_of = lineage.moment(of)
+    results = of.transform(read_inputs(of, lineage, session), as_of, lineage.settings)
+    files = {table: write_output(table, results[table], lineage.lake, as_of, version) for table in of.outputs}
     measured = {"seconds": round(time.monotonic() - started, 3)} | dict(results.get("measured", {}))
     manifest = build_manifest(of, lineage, version, files, measured)
     lineage.lake.commit(manifest)
@@ -87,11 +89,16 @@ def read_inputs(of: Job, lineage: Lineage, session) -> Mapping:
 def read_arrow(table: str, of: Job, lineage: Lineage):
     lake = lineage.lake
     if table in ("items", "users"):
-        return lake.current(table, lineage.snapshot, lineage.as_of)
+        return lake.current(table, lineage.snapshot, lineage.moment(of))
     if table == "item_dictionary":
         return lake.dictionary(lineage.snapshot)
     if table == "event_weights":
         return event_weights(lineage.batches)
+    if table == "events":
+        return lake.read_events(lineage.snapshot, lineage.window_start(of), lineage.moment(of), list(EVENT_COLUMNS))
+    if table == LIVE_RECIPE:
+        live = lineage.live_recipe(of)
+        return lake.read("recipe", live.files["recipe"] if live else [])
     return lake.read(table, lineage.resolve(table).files[table])
 
 
@@ -121,20 +128,20 @@ def read_spark(table: str, of: Job, lineage: Lineage, session):
         return session.createDataFrame([], schema)
     frame = session.read.schema(schema).parquet(*lineage.lake.uris(files))
     if table == "events":
-        frame = frame.where((F.col("event_time") >= lineage.window_start(of)) & (F.col("event_time") < lineage.as_of))
+        inside = (F.col("event_time") >= lineage.window_start(of)) & (F.col("event_time") < lineage.moment(of))
+        frame = frame.where(inside)
     return frame
 
 
 def input_files(table: str, of: Job, lineage: Lineage) -> list[DataFile]:
     if table == "events":
-        return lineage.lake.event_files(lineage.snapshot, lineage.window_start(of), lineage.as_of)
+        return lineage.lake.event_files(lineage.snapshot, lineage.window_start(of), lineage.moment(of))
     return lineage.resolve(table).files[table]
 
 
-def write_output(table: str, rows, lineage: Lineage, version: str) -> list[DataFile]:
+def write_output(table: str, rows, lake: Lake, as_of: datetime, version: str) -> list[DataFile]:
     """Write to an attempt's own folder; nothing sees it before the manifest names it."""
-    lake = lineage.lake
-    key = lake.attempt_key(table, lineage.as_of, version)
+    key = lake.attempt_key(table, as_of, version)
     lake.store.make_room()
     if hasattr(rows, "sparkSession"):
         from schemas.spark import spark_schema
@@ -148,7 +155,7 @@ def write_output(table: str, rows, lineage: Lineage, version: str) -> list[DataF
 def build_manifest(of: Job, lineage: Lineage, version: str, files: dict, measured: dict) -> Manifest:
     return Manifest(
         job=of.name,
-        as_of=iso(lineage.as_of),
+        as_of=iso(lineage.moment(of)),
         version=version,
         created_at=iso(datetime.now(UTC)),
         schema_version=SCHEMA_VERSION,

@@ -69,6 +69,11 @@ class FileStore:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def walk(self, prefix: str) -> list[str]:
+        """The file keys below a prefix at any depth, sorted."""
+        paths = (self.root / prefix).rglob("*")
+        return sorted(p.relative_to(self.root).as_posix() for p in paths if p.is_file() and not p.name.startswith("."))
+
     def list(self, prefix: str) -> list[str]:
         """The file keys right below a prefix, sorted."""
         folder = self.root / prefix
@@ -128,13 +133,18 @@ class S3Store:
             except self.s3.exceptions.NoSuchKey:
                 return None
 
-    def list(self, prefix: str) -> list[str]:
-        pages = self.s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=f"{self.prefix}{prefix}/", Delimiter="/"
-        )
+    def walk(self, prefix: str) -> list[str]:
+        return self.keys(prefix)
+
+    def keys(self, prefix: str, **options: str) -> list[str]:
+        paginator = self.s3.get_paginator("list_objects_v2")
+        pages = paginator.paginate(Bucket=self.bucket, Prefix=f"{self.prefix}{prefix}/", **options)
         with s3_trouble(self.base):
             keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
         return sorted(key.removeprefix(self.prefix) for key in keys if not key.endswith("/"))  # consoles mark folders
+
+    def list(self, prefix: str) -> list[str]:
+        return self.keys(prefix, Delimiter="/")
 
 
 @contextmanager

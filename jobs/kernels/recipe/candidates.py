@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 
 from jobs.kernels.recipe.describe import ITEM_NAMES, USER_NAMES, describe_items, describe_users
 from jobs.kernels.recipe.past import Past
@@ -59,10 +60,15 @@ def most_popular(popularity: np.ndarray, warm: np.ndarray) -> np.ndarray:
     return first[warm[first]]
 
 
-def candidates(model: Model, people: People, users: np.ndarray) -> Slice:
-    """All candidates of ``users``: unseen warm items; cost is users times items for each source, in bounded memory."""
+def candidates(model: Model, people: People, users: np.ndarray, barred: sp.csr_matrix | None = None) -> Slice:
+    """All candidates of ``users``: warm items that are not ``barred``; cost is users times items for each source.
+
+    ``barred`` is ``(n_users, n_items)``, other than 0 where an item may not be shown; None: what they took already.
+    """
     described = describe_users(people, model.items, model.cut_s)
-    parts = [block(model, people, users[at : at + BLOCK_USERS], at) for at in range(0, len(users), BLOCK_USERS)]
+    barred = people.user_items if barred is None else barred
+    starts = range(0, len(users), BLOCK_USERS)
+    parts = [block(model, people, users[at : at + BLOCK_USERS], at, barred) for at in starts]
     user, item, scored = (np.concatenate(column) for column in zip(*parts, strict=True))
     person, thing = described[users[user]], model.items[item]
     ranks = scored[:, 1::2]
@@ -83,15 +89,15 @@ def feature_names(sources: Mapping[str, object]) -> tuple[str, ...]:
     return (*scored, *ITEM_NAMES, *USER_NAMES, *PAIR_NAMES)
 
 
-def block(model: Model, people: People, users: np.ndarray, offset: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def block(
+    model: Model, people: People, users: np.ndarray, offset: int, barred: sp.csr_matrix
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positions of users, items, and for each source its score over the user's best and the log of its rank."""
     taken = np.zeros((len(users), people.n_items), bool)
-    owned = people.user_items[users].nonzero()
-    scored = [
-        ranked(unseen(source.score(people, users), owned, model.warm), taken) for source in model.sources.values()
-    ]
+    out = barred[users].nonzero()
+    scored = [ranked(unseen(source.score(people, users), out, model.warm), taken) for source in model.sources.values()]
     for first in model.popular:
-        new = people.user_items[users][:, first].toarray() == 0
+        new = barred[users][:, first].toarray() == 0
         taken[:, first] |= new & (np.cumsum(new, axis=1) <= N_CANDIDATES)
     row, item = taken.nonzero()
     columns = [column for score, rank in scored for column in (score[row, item], rank[row, item])]

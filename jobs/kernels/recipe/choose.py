@@ -4,16 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.kernels.recipe.candidates import Slice
+from jobs.kernels.recipe.candidates import N_RANKED, Slice
 from jobs.kernels.recipe.describe import POPULARITIES
 from jobs.kernels.recipe.labels import from_afar
 from jobs.kernels.recipe.ranker import MONOTONE, Labeled, by_place, fit_rankers, ndcg, predict
 
-FORMS = ("single", "blend", "model")  # from simple to rich
+FORMS = ("single", "blend", "model")  # from simple to rich; "fused" where there is too little to choose from
+LEARNED = FORMS[1:]
 JUDGES = 2  # the latest cuts judge, the others teach
 FAR = ((0, 2), (1, 3))  # a cut, and the cut from which on what was taken counts, to see it from afar
 SINGLE_SHARE = 0.5  # of the single's places beside the model's in a blend
 UNLEARNED = "popularity_30"
+RANK_CONSTANT = 20.0  # of reciprocal rank fusion
+LATE = 1_000.0  # what popularity adds to a fusion is less than any place in a source adds
 FEWEST_USERS = 30  # whose gain says anything
 CERTAINTY = 0.10  # quantile of the mean gain that must be above 0
 TOLERATED = 0.01  # share of the single's quality a blend may lose: it is insurance
@@ -36,7 +39,7 @@ def choose(parts: list[Labeled]) -> Choice:
     the latest cuts, and the last of the earlier ones seen from afar.
     """
     if len(parts) <= JUDGES:
-        return Choice("single", UNLEARNED, ())
+        return Choice("fused", UNLEARNED, ())
     early, late = parts[:-JUDGES], parts[-JUDGES:]
     single = best_single(with_far_views(early))
     rankers = fit_rankers(with_far_views(early), before_s=late[0][0].cut_s, members=(MONOTONE,))
@@ -80,9 +83,18 @@ def best_single(parts: list[Labeled]) -> str:
 
 def scores_of(form: str, rankers: list, single: str, part: Slice) -> np.ndarray:
     """What the rows are ranked by."""
+    if form == "fused":
+        return fused(part)
     if form == "single":
         return part.column(single)
     model = predict(rankers, part)
     if form == "model":
         return model
     return by_place(part, model) + SINGLE_SHARE * by_place(part, part.column(single))
+
+
+def fused(part: Slice) -> np.ndarray:
+    """Reciprocal rank fusion of the sources (Cormack, Clarke, Büttcher 2009); of equals the more popular first."""
+    places = [np.exp2(part.column(name)) - 1 for name in part.names if name.startswith("place_")]
+    shares = sum(np.where(place < N_RANKED, 1 / (RANK_CONSTANT + 1 + place), 0) for place in places)
+    return shares + 1 / (LATE * (2 + np.exp2(part.column("popularity_rank_30"))))

@@ -3,17 +3,20 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 
-from jobs.kernels.recipe.candidates import Model, candidates, fit_model
-from jobs.kernels.recipe.choose import Choice, choose, scores_of, with_far_views
-from jobs.kernels.recipe.grid import Setting, Tuned, tune
+from jobs.kernels.recipe.candidates import Model, Slice, candidates, fit_model
+from jobs.kernels.recipe.choose import LEARNED, UNLEARNED, Choice, choose, scores_of, with_far_views
+from jobs.kernels.recipe.grid import Setting, Tuned, tried, tune
 from jobs.kernels.recipe.labels import Events, label, sample, split
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import People
 from jobs.kernels.recipe.ranker import Labeled, fit_rankers, order
+from jobs.kernels.recipe.reasons import reasons, speakers
 
 CUTS = (0.5, 0.6, 0.7, 0.8, 0.9)  # shares of the known events; what follows, to the end, is what a cut is judged by
 SLICE_USERS = 700
+FEWEST_EVENTS = 50
 FEWEST_TAKEN = 20  # candidates taken at a cut that is worth learning from
 USERS_AT_ONCE = 1_000
 
@@ -27,7 +30,8 @@ class Recipe:
     rankers: list
 
     def __str__(self) -> str:
-        ranked = f"ranked by {self.choice.form}" + ("" if self.choice.form == "model" else f" ({self.choice.single})")
+        by_single = self.choice.form in ("single", "blend")
+        ranked = f"ranked by {self.choice.form}" + (f" ({self.choice.single})" if by_single else "")
         return f"{ranked}; {', '.join(map(str, self.chosen.values()))}"
 
 
@@ -58,11 +62,17 @@ def recommend(
 
 
 def learn(events: Events, seed: int) -> Recipe:
-    """Choose sources' settings, then the form of the ranking, then fit its model on all cuts."""
+    """Choose sources' settings, then the form of the ranking, then fit its model on all cuts.
+
+    With too few events to choose from, the first setting of each source, fused.
+    """
+    if len(events.user) < FEWEST_EVENTS:
+        first = {name: tries[0] for name, tries in tried(events.n_items).items()}
+        return Recipe(first, Choice("fused", UNLEARNED, ()), [])
     tuned = tune(events, seed)
     parts = [part for share in CUTS if (part := labeled(events, share, tuned, seed)) is not None]
     choice = choose(parts)
-    rankers = fit_rankers(with_far_views(parts)) if choice.form != "single" else []
+    rankers = fit_rankers(with_far_views(parts)) if choice.form in LEARNED else []
     return Recipe(tuned.chosen, choice, rankers)
 
 
@@ -83,9 +93,50 @@ def rank(recipe: Recipe, model: Model, people: People, users: np.ndarray, n: int
     items, scores = np.full((len(users), n), -1, np.int64), np.zeros((len(users), n))
     for start in range(0, len(users), USERS_AT_ONCE):
         part = candidates(model, people, users[start : start + USERS_AT_ONCE])
-        values = scores_of(recipe.choice.form, recipe.rankers, recipe.choice.single, part)
-        rows, places = order(part, values)
-        rows, places = rows[places < n], places[places < n]
+        values, rows, places = ordered(recipe, part, n)
         items[start + part.user[rows], places] = part.item[rows]
         scores[start + part.user[rows], places] = values[rows]
     return items, scores
+
+
+def ordered(recipe: Recipe, part: Slice, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A value for every row; the rows of each user's ``n`` best in order, and their places from 0 on."""
+    values = scores_of(recipe.choice.form, recipe.rankers, recipe.choice.single, part)
+    rows, places = order(part, values)
+    return values, rows[places < n], places[places < n]
+
+
+@dataclass(frozen=True)
+class Best:
+    """Parallel arrays by user, then place: positions in the users asked, item codes, scores from 1 down to 0.
+
+    ``speaker`` and ``reason`` are those of ``reasons``.
+    """
+
+    user: np.ndarray
+    place: np.ndarray
+    item: np.ndarray
+    score: np.ndarray
+    speaker: np.ndarray
+    reason: np.ndarray
+
+
+def first(
+    recipe: Recipe, model: Model, people: People, users: np.ndarray, n: int, barred: sp.csr_matrix | None = None
+) -> Best:
+    """The ``n`` best candidates of each of ``users`` with their reasons; ``barred`` as in ``candidates``."""
+    part = candidates(model, people, users, barred)
+    values, rows, places = ordered(recipe, part, n)
+    user, item = part.user[rows], part.item[rows]
+    speaker = speakers(part, len(model.sources))[rows]
+    reason = reasons(model, people, users[user], item, speaker)
+    return Best(user, places, item, scaled(values, part.user, len(users))[rows], speaker, reason)
+
+
+def scaled(values: np.ndarray, user: np.ndarray, n_users: int) -> np.ndarray:
+    """Each user's values from 1, the highest, to 0, the lowest; all 1 where they are equal."""
+    high, low = np.full(n_users, -np.inf), np.full(n_users, np.inf)
+    np.maximum.at(high, user, values)
+    np.minimum.at(low, user, values)
+    span = (high - low)[user]
+    return np.divide(values - low[user], span, out=np.ones(len(values)), where=span > 0)

@@ -3,6 +3,7 @@
 Each is fitted on a ``Past`` and scores users over all items. Repeats of fits on equal input give equal scores.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,14 +16,19 @@ N_NEIGHBORS = 200  # item-to-item weights kept of each row
 DENSE = 0.04  # share of cells above which a block is cut as a dense one
 SEED = 0
 ALS_ITERATIONS = 10
+ALS_RIDGE = 1.0
 
 
 @dataclass(frozen=True)
 class ByFactors:
-    """``users`` ``(n_users, factors)``, by the positions of the people who are scored, and ``items``."""
+    """``users`` ``(n_users, factors)``, by the positions of the people who are scored, and ``items``.
+
+    ``options`` are those it was fitted with: ``alpha``, and ``days`` where confidence fades.
+    """
 
     users: np.ndarray
     items: np.ndarray
+    options: Mapping[str, float | None]
 
     def score(self, people: People, users: np.ndarray) -> np.ndarray:
         return self.users[users] @ self.items.T
@@ -39,9 +45,7 @@ class ByNeighbors:
         return (people.history(self.history)[users] @ self.weights).toarray()
 
 
-def fit_als(
-    past: Past, factors: int, alpha: float, regularization: float = 1.0, days: float | None = None
-) -> ByFactors:
+def fit_als(past: Past, factors: int, alpha: float, days: float | None = None) -> ByFactors:
     """Implicit-feedback ALS (Hu, Koren, Volinsky 2008); with ``days`` the confidence of a cell fades with its age."""
     from implicit.cpu.als import AlternatingLeastSquares
     from threadpoolctl import threadpool_limits
@@ -51,10 +55,10 @@ def fit_als(
         confidence = 1 + alpha * past.fading(days) * np.log2(1 + past.cell_count)
     with threadpool_limits(1, "blas"):  # implicit threads over rows: BLAS threads below it only fight
         model = AlternatingLeastSquares(
-            factors=factors, regularization=regularization, alpha=1.0, iterations=ALS_ITERATIONS, random_state=SEED
+            factors=factors, regularization=ALS_RIDGE, alpha=1.0, iterations=ALS_ITERATIONS, random_state=SEED
         )
         model.fit(past.matrix(confidence), show_progress=False)
-    return ByFactors(np.asarray(model.user_factors), np.asarray(model.item_factors))
+    return ByFactors(np.asarray(model.user_factors), np.asarray(model.item_factors), {"alpha": alpha, "days": days})
 
 
 def fit_ease(past: Past, ridge: float, days: float | None = None) -> ByNeighbors:
@@ -150,3 +154,6 @@ def top_sparse(block: sp.coo_matrix, n: int) -> sp.csr_matrix:
 def strongest_columns(block: np.ndarray, n: int) -> np.ndarray:
     """Rising columns of the ``n`` cells of each row farthest from 0."""
     return np.sort(np.argpartition(-np.abs(block), n - 1, axis=1)[:, :n], axis=1)
+
+
+HISTORIES = {fit_baskets: "time"}  # what ByNeighbors of a fit multiplies; all others: "all"

@@ -1,0 +1,85 @@
+"""What does each source know tonight? Every source of the recipe, fitted on all positive events known.
+
+Matrix factorisation gives vectors, the others give weights between items; beside them stand the items as the ranker
+sees them. The last active day of a few users, others every night, is left out and kept for the gate.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from conf.settings import Fit, Settings
+from jobs.kernels.positives import MICROSECONDS, Known, positive_events
+from jobs.kernels.recipe.candidates import fit_model
+from jobs.kernels.recipe.labels import Events
+from jobs.kernels.recipe.past import Past
+from jobs.kernels.recipe.people import DAY_S
+from jobs.kernels.recipe.probes import Withheld, withhold
+from jobs.kernels.recipe.stored import from_row, to_tables
+from jobs.rim.lineage import Job
+from schemas.arrow import arrow_schema
+from schemas.tables import PROBES, TABLES
+
+OUTPUTS = ("user_factors", "item_factors", "item_weights", "item_features", "probes")
+
+
+def transform(inputs: Mapping[str, pa.Table], as_of: datetime, settings: Settings) -> dict:
+    """events, event_weights, item_dictionary, recipe → OUTPUTS, all empty when nobody likes anything."""
+    known = positive_events(inputs["events"], inputs["event_weights"])
+    if not len(known.events.user):
+        return {name: arrow_schema(TABLES[name]).empty_table() for name in OUTPUTS}
+    recipe = from_row(inputs["recipe"].to_pylist()[0])
+    events, item_idx = by_index(known, inputs["item_dictionary"])
+    withheld = withhold(events, n_probes(events.n_users, settings.fit), seed=int(as_of.timestamp() // DAY_S))
+    keep = withheld.keep
+    past = Past(events.user[keep], events.item[keep], events.time_s[keep], events.n_users, events.n_items)
+    tables = to_tables(fit_model(recipe.chosen, past, past.now), known.user_ids, item_idx)
+    measured = {"n_users": events.n_users, "n_items": events.n_items, "n_events": len(events.user)}
+    return tables | {"probes": probes(past, withheld, known.user_ids, item_idx), "measured": measured}
+
+
+def by_index(known: Known, dictionary: pa.Table) -> tuple[Events, np.ndarray]:
+    """The events with items coded by rising item_idx, and the item_idx of each code."""
+    place = pc.index_in(pa.array(known.item_ids, pa.string()), dictionary["item_id"].combine_chunks())
+    item_idx = dictionary["item_idx"].to_numpy()[place.to_numpy()].astype(np.int64)
+    code = np.argsort(np.argsort(item_idx)).astype(np.int32)
+    return replace(known.events, item=code[known.events.item]), np.sort(item_idx)
+
+
+def n_probes(n_users: int, wanted: Fit) -> int:
+    return max(wanted.min_probes, round(wanted.probe_share * n_users))
+
+
+def probes(past: Past, withheld: Withheld, user_ids: np.ndarray, item_idx: np.ndarray) -> pa.Table:
+    """One row a probed user; ``past`` is what the fit saw."""
+    known = np.isin(past.cell_user, withheld.users)
+    user, item, last_s = past.cell_user[known], past.cell_item[known], past.cell_last[known]
+    last_us = np.round(last_s * MICROSECONDS).astype(np.int64)
+    columns = {
+        "user_id": user_ids[withheld.users],
+        "items": by_user(withheld.users, user, item_idx[item]),
+        "last_us": by_user(withheld.users, user, last_us),
+        "withheld": by_user(withheld.users, withheld.user, item_idx[withheld.item]),
+    }
+    return pa.table(columns).cast(arrow_schema(PROBES))
+
+
+def by_user(users: np.ndarray, user: np.ndarray, values: np.ndarray) -> pa.ListArray:
+    """The values of each of ``users``, both by rising user, as lists."""
+    offsets = np.append(np.searchsorted(user, users), len(user)).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, values)
+
+
+JOB = Job(
+    name="fit",
+    inputs=("events", "event_weights", "item_dictionary", "recipe"),
+    outputs=OUTPUTS,
+    settings=("fit", "interactions"),
+    engine="local",
+    transform=transform,
+    window=lambda settings: timedelta(days=settings.interactions.window_days),
+)

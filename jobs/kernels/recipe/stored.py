@@ -1,0 +1,173 @@
+"""A recipe and what was fitted by it, as rows of the lake's tables, and back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse as sp
+
+from jobs.kernels.recipe import sources
+from jobs.kernels.recipe.candidates import POPULAR_DAYS, Model, most_popular
+from jobs.kernels.recipe.choose import Choice
+from jobs.kernels.recipe.describe import ITEM_NAMES, named
+from jobs.kernels.recipe.grid import Setting
+from jobs.kernels.recipe.past import latest
+from jobs.kernels.recipe.people import People
+from jobs.kernels.recipe.recommend import Recipe
+from jobs.kernels.recipe.sources import ByFactors, ByNeighbors
+from schemas.arrow import arrow_schema
+from schemas.tables import TABLES
+
+MICROSECONDS = 1e6
+
+
+def to_row(recipe: Recipe) -> dict:
+    """The row of table ``recipe``."""
+    settings = {
+        name: {"fit": setting.fit.__name__, "options": dict(setting.options)} for name, setting in recipe.chosen.items()
+    }
+    return {
+        "name": "recipe",
+        "description": str(recipe),
+        "settings": json.dumps(settings),
+        "form": recipe.choice.form,
+        "single": recipe.choice.single,
+        "rankers": [ranker.model_to_string() for ranker in recipe.rankers],
+    }
+
+
+def from_row(row: Mapping) -> Recipe:
+    """As ``to_row`` was given it, but for what the forms were judged by."""
+    import lightgbm as lgb
+
+    chosen = {
+        name: Setting(getattr(sources, how["fit"]), how["options"]) for name, how in json.loads(row["settings"]).items()
+    }
+    rankers = [lgb.Booster(model_str=text) for text in row["rankers"]]
+    return Recipe(chosen, Choice(row["form"], row["single"], ()), rankers)
+
+
+def to_tables(model: Model, user_ids: np.ndarray, item_idx: np.ndarray) -> dict[str, pa.Table]:
+    """user_factors, item_factors, item_weights, item_features; ``item_idx`` of the model's item codes, rising."""
+    warm = np.flatnonzero(model.warm)
+    items = item_idx[warm]
+    by_factors = {name: source for name, source in model.sources.items() if isinstance(source, ByFactors)}
+    by_neighbors = {name: source for name, source in model.sources.items() if isinstance(source, ByNeighbors)}
+    users = [vectors("user_id", user_ids, name, source.users) for name, source in by_factors.items()]
+    factors = [vectors("item_idx", items, name, source.items[warm]) for name, source in by_factors.items()]
+    weights = [weighted(items, name, source.weights[warm][:, warm]) for name, source in by_neighbors.items()]
+    known_until = pa.array(np.full(len(warm), round(model.cut_s * MICROSECONDS)), pa.timestamp("us", "UTC"))
+    described = pa.table({"item_idx": items, "vector": lists_of(model.items[warm]), "known_until": known_until})
+    stacked = {"user_factors": users, "item_factors": factors, "item_weights": weights, "item_features": [described]}
+    return {name: conforming(name, parts) for name, parts in stacked.items()}
+
+
+def conforming(table: str, parts: list[pa.Table]) -> pa.Table:
+    schema = arrow_schema(TABLES[table])
+    return pa.concat_tables([schema.empty_table(), *(part.select(schema.names).cast(schema) for part in parts)])
+
+
+def vectors(key: str, ids: np.ndarray, name: str, factors: np.ndarray) -> pa.Table:
+    return pa.table({key: ids, "source": [name] * len(ids), "vector": lists_of(factors)})
+
+
+def lists_of(matrix: np.ndarray) -> pa.ListArray:
+    """One list a row."""
+    offsets = np.arange(0, (len(matrix) + 1) * matrix.shape[1], matrix.shape[1], dtype=np.int32)
+    return pa.ListArray.from_arrays(offsets, matrix.astype(np.float32).ravel())
+
+
+def weighted(items: np.ndarray, name: str, weights: sp.csr_matrix) -> pa.Table:
+    offsets = pa.array(weights.indptr, pa.int32())
+    others = pa.ListArray.from_arrays(offsets, items[weights.indices].astype(np.int32))
+    values = pa.ListArray.from_arrays(offsets, weights.data.astype(np.float32))
+    return pa.table({"item_idx": items, "source": [name] * len(items), "others": others, "weights": values})
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A fitted model out of the lake: its item codes are positions in ``item_idx``, which rises.
+
+    Its sources by factors have no users: ``with_users`` gives them those of one block.
+    """
+
+    model: Model
+    item_idx: np.ndarray
+
+    @property
+    def by_factors(self) -> tuple[str, ...]:
+        return tuple(name for name, source in self.model.sources.items() if isinstance(source, ByFactors))
+
+    def width(self, name: str) -> int:
+        """The length of a vector of one of ``by_factors``."""
+        return self.model.sources[name].items.shape[1]
+
+    def codes(self, item_idx: np.ndarray) -> np.ndarray:
+        """The item codes, -1 for items nobody had taken."""
+        place = np.minimum(np.searchsorted(self.item_idx, item_idx), max(len(self.item_idx) - 1, 0))
+        known = self.item_idx[place] == item_idx if len(self.item_idx) else np.zeros(len(item_idx), bool)
+        return np.where(known, place, -1)
+
+    def with_users(self, factors: Mapping[str, np.ndarray]) -> Model:
+        """The model for a block of users with these vectors, by source, in that order."""
+        sources = {
+            name: replace(source, users=factors[name]) if name in factors else source
+            for name, source in self.model.sources.items()
+        }
+        return replace(self.model, sources=sources)
+
+
+def load_model(recipe: Recipe, tables: Mapping[str, pa.Table]) -> Stored:
+    """Out of item_factors, item_weights and item_features, which may be empty."""
+    described = tables["item_features"].sort_by("item_idx")
+    item_idx = described["item_idx"].to_numpy().astype(np.int64)
+    items = matrix_of(described["vector"], len(ITEM_NAMES))
+    known_until = described["known_until"].cast(pa.int64())
+    cut_s = known_until[0].as_py() / MICROSECONDS if len(item_idx) else 0.0
+    stored = Stored(Model(cut_s, {}, items, (), np.ones(len(item_idx), bool)), item_idx)
+    fitted = {name: load_source(name, setting, tables, stored) for name, setting in recipe.chosen.items()}
+    columns = [items[:, ITEM_NAMES.index(f"popularity_{named(days)}")] for days in POPULAR_DAYS]
+    popular = tuple(most_popular(column, stored.model.warm) for column in columns)
+    return replace(stored, model=replace(stored.model, sources=fitted, popular=popular))
+
+
+def load_source(name: str, setting: Setting, tables: Mapping[str, pa.Table], stored: Stored) -> object:
+    n_items = len(stored.item_idx)
+    if setting.fit is sources.fit_als:
+        rows = tables["item_factors"].filter(pc.equal(tables["item_factors"]["source"], name))
+        found = matrix_of(rows["vector"], 1)
+        factors = np.zeros((n_items, found.shape[1]), np.float32)
+        factors[stored.codes(rows["item_idx"].to_numpy())] = found
+        return ByFactors(np.zeros((0, found.shape[1]), np.float32), factors, {"days": None} | dict(setting.options))
+    rows = tables["item_weights"].filter(pc.equal(tables["item_weights"]["source"], name)).combine_chunks()
+    row = np.repeat(stored.codes(rows["item_idx"].to_numpy()), pc.list_value_length(rows["others"]).to_numpy())
+    column = stored.codes(pc.list_flatten(rows["others"]).to_numpy())
+    cells = pc.list_flatten(rows["weights"]).to_numpy()
+    return ByNeighbors(
+        sources.HISTORIES.get(setting.fit, "all"), sp.csr_matrix((cells, (row, column)), (n_items, n_items))
+    )
+
+
+def matrix_of(lists: pa.ChunkedArray, width: int) -> np.ndarray:
+    """A column of equally long lists as a matrix; of ``width`` where it is empty."""
+    flat = pc.list_flatten(lists).to_numpy()
+    return flat.reshape(len(lists), -1) if len(lists) else np.zeros((0, width), np.float32)
+
+
+def people_of(
+    user: np.ndarray, item_idx: np.ndarray, first_us: np.ndarray, last_us: np.ndarray, n_users: int, stored: Stored
+) -> People:
+    """Users 0 to n_users - 1 and the items they took, parallel arrays in any order, each pair once, times in
+    microseconds since 1970. Items the model does not know are left out; times of a user without any are infinite.
+    """
+    code = stored.codes(item_idx)
+    order = np.lexsort((code, user))
+    order = order[code[order] >= 0]
+    user, code = user[order].astype(np.int32), code[order].astype(np.int32)
+    first_s, last_s = first_us[order] / MICROSECONDS, last_us[order] / MICROSECONDS
+    return People(
+        user, code, last_s, -latest(user, -first_s, n_users), latest(user, last_s, n_users), len(stored.item_idx)
+    )
