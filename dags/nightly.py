@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
 from airflow.sdk import DAG, CronDataIntervalTimetable
+from nightshelf_links import ReportOperator
 from nightshelf_tasks import DEFAULT_ARGS, nightshelf
 
 RUN = "--as-of {{ data_interval_end.isoformat() }} --snapshot {{ ti.xcom_pull(task_ids='snapshot') }}"
@@ -23,11 +24,15 @@ TASKS = (  # task, what `nightshelf` does in it, the tasks whose tables it reads
     ("recipe", "run recipe", ["snapshot"]),
     ("evaluate", "run evaluate", ["recipe"]),
     ("fit", "run fit", ["recipe"]),
-    ("rank", "run candidates slates", ["prepare", "fit"]),
-    ("gate", "gate --tables item_neighbors slates metrics", ["prepare", "rank", "evaluate"]),
+    ("rank", "run candidates slates", ["prepare", "recipe", "fit"]),
+    ("gate", "gate --tables item_neighbors slates", ["prepare", "rank", "evaluate"]),
     ("publish", "publish --surfaces for_you similar bought_together", ["gate"]),
+    ("report", "report", ["gate"]),
 )
-OPTIONS = {"gate": {"retries": 0}}
+OPTIONS = {
+    "gate": {"retries": 0},
+    "report": {"operator": ReportOperator, "trigger_rule": "all_done"},  # a refused night is the one to read about
+}
 
 with DAG(
     "nightly",

@@ -36,9 +36,9 @@ DEFAULT_ARGS = {
 }
 
 
-def nightshelf(task_id: str, arguments: str, **options) -> BashOperator:
+def nightshelf(task_id: str, arguments: str, operator: type[BashOperator] = BashOperator, **options) -> BashOperator:
     """A task that runs ``nightshelf ARGUMENTS`` in the project's folder; its last line of output becomes its XCom."""
-    return BashOperator(
+    return operator(
         task_id=task_id,
         bash_command=f"nightshelf {arguments}",
         cwd=str(PROJECT),

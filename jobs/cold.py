@@ -75,9 +75,10 @@ def described(known: pa.Table) -> dict:
 
 
 def neighbor_rows(near: sp.csr_matrix) -> pa.Table:
-    rows = np.flatnonzero(np.diff(near.indptr))
+    rows, cells = np.flatnonzero(np.diff(near.indptr)), near.tocoo()
+    order = np.lexsort((cells.col, -cells.data, cells.row))
     offsets = np.append(near.indptr[rows], near.nnz).astype(np.int32)
-    lists = (pa.ListArray.from_arrays(offsets, pa.array(values)) for values in (near.indices, near.data))
+    lists = (pa.ListArray.from_arrays(offsets, pa.array(values[order])) for values in (cells.col, cells.data))
     return pa.table([pa.array(rows), *lists], CONTENT_NEIGHBORS.names).cast(arrow_schema(CONTENT_NEIGHBORS))
 
 

@@ -22,7 +22,7 @@ MAY_IMPORT = {  # part -> the parts it may import, beside itself
 SHARED_JOB_PARTS = {"rim", "generator", "sources", "kernels"}  # folders of jobs/ that jobs have in common
 NEVER_SERVED = ("pyspark", "pandas", "airflow", "great_expectations", "pyarrow", "numpy", "scipy", "implicit")
 MODULE_LINES, FUNCTION_LINES, MEDIAN_LINES = 250, 50, 10
-LARGER = {"schemas/tables.py": 350}  # all tables, once: a list, and looked up as one
+LARGER = {"schemas/tables.py": 400}  # all tables, once: a list, and looked up as one
 
 
 def sources(part: str) -> list[Path]:
@@ -66,7 +66,7 @@ def test_jobs_meet_in_tables_never_in_imports():
     names = {path.stem for path in (ROOT / "jobs").glob("*.py")} - {"__init__"}
     found = {path.name: other_jobs(path.read_text(), path.stem, names) for path in sources("jobs")}
     assert not {path: jobs for path, jobs in found.items() if jobs}
-    assert other_jobs("from jobs import als", "slates", names) == {"als"}
+    assert other_jobs("from jobs import fit", "slates", names) == {"fit"}
 
 
 def test_dag_files_import_airflow_and_each_other_only():

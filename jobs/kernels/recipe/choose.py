@@ -43,6 +43,8 @@ def choose(parts: list[Labeled]) -> Choice:
     early, late = parts[:-JUDGES], parts[-JUDGES:]
     single = best_single(with_far_views(early))
     rankers = fit_rankers(with_far_views(early), before_s=late[0][0].cut_s, members=(MONOTONE,))
+    if not rankers:
+        return Choice("fused", UNLEARNED, ())
     judges = [*late, from_afar(*early[-1], late[1][0].cut_s)]
     judged = [{form: ndcg(*part, scores_of(form, rankers, single, part[0])) for form in FORMS} for part in judges]
     means = tuple({form: float(values.mean()) for form, values in one.items()} for one in judged)

@@ -32,13 +32,13 @@ MEMBERS = ({"seed": 1}, MONOTONE, {"seed": 3, "lambdarank_truncation_level": 30}
 
 
 def fit_rankers(parts: Iterable[Labeled], before_s: float = np.inf, members: Iterable[dict] = MEMBERS) -> list:
-    """One booster for each member; only what was taken before ``before_s`` counts as taken."""
+    """One booster for each member; only what was taken before ``before_s`` counts as taken. None where nothing was."""
     import lightgbm as lgb
 
     parts = list(parts)
     rows, taken, sizes = training_rows(parts, before_s)
     boosters = []
-    for own in members:
+    for own in members if len(rows) else ():
         options = OPTIONS | {name: value for name, value in own.items() if name != "monotone"}
         if own.get("monotone"):
             options["monotone_constraints"] = directions(parts[0][0].names)

@@ -64,9 +64,9 @@ def recommend(
 def learn(events: Events, seed: int) -> Recipe:
     """Choose sources' settings, then the form of the ranking, then fit its model on all cuts.
 
-    With too few events to choose from, the first setting of each source, fused.
+    With too few events to choose from, or half of them at their first moment, the first setting of each source, fused.
     """
-    if len(events.user) < FEWEST_EVENTS:
+    if len(events.user) < FEWEST_EVENTS or events.at(CUTS[0]) <= events.time_s.min():
         first = {name: tries[0] for name, tries in tried(events.n_items).items()}
         return Recipe(first, Choice("fused", UNLEARNED, ()), [])
     tuned = tune(events, seed)
