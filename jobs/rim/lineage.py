@@ -160,8 +160,12 @@ class Lineage:
         return self.raw_version(table, of) if table in RAW else self.version(MAKERS[table])
 
     def live_recipe(self, of: Job) -> Manifest | None:
-        """The newest recipe as of a moment before the job's own: what the nights before it ranked by."""
-        earlier = [key for key in self.lake.store.walk("manifests/recipe") if as_of_of(key) < self.moment(of)]
+        """The newest recipe that is a period older than the job's own: the nights of that period ranked by it.
+
+        A younger one, as young data has, would have seen the days it is compared on.
+        """
+        latest = self.moment(of) - timedelta(days=of.every_days(self.settings))
+        earlier = [key for key in self.lake.store.walk("manifests/recipe") if as_of_of(key) <= latest]
         newest = [key for key in earlier if as_of_of(key) == max(map(as_of_of, earlier))]
         found = [decode(Manifest, self.lake.store.get(key)) for key in newest]
         return max(found, key=lambda manifest: manifest.created_at, default=None)

@@ -64,13 +64,15 @@ def fit_als(past: Past, factors: int, alpha: float, days: float | None = None) -
 def fit_ease(past: Past, ridge: float, days: float | None = None) -> ByNeighbors:
     """Steck 2019, on all cells alike or on faded ones; of each row the strongest weights, either sign."""
     import scipy.linalg as sl
+    from threadpoolctl import threadpool_limits
 
     live = np.flatnonzero(past.item_users > 0)
     cells = past.user_items if days is None else past.matrix(np.sqrt(past.fading(days)))
     gram = (cells[:, live].T @ cells[:, live]).toarray().astype(np.float32)
     gram[np.diag_indices(len(gram))] += ridge
-    factor, _ = sl.lapack.spotrf(gram, lower=1, overwrite_a=1)
-    lower, _ = sl.lapack.spotri(factor, lower=1, overwrite_c=1)
+    with threadpool_limits(1, "blas"):  # two threads on busy cores wait for each other ten times as long as they work
+        factor, _ = sl.lapack.spotrf(gram, lower=1, overwrite_a=1)
+        lower, _ = sl.lapack.spotri(factor, lower=1, overwrite_c=1)
     inverse = np.tril(lower) + np.tril(lower, -1).T
     weights = inverse / -np.diag(inverse)
     np.fill_diagonal(weights, 0)
