@@ -29,9 +29,10 @@ COMMANDS = {  # name -> (module, what it does)
     "ingest": ("jobs.ingest", "read events into the lake as one batch"),
     "people": ("jobs.people", "list a few recently active users of a source"),
     "snapshot": ("jobs.snapshot", "print the number of the newest batch, for a run to pin"),
-    "run": ("jobs.run", "run computing steps: interactions cooccurrence als candidates slates trending"),
+    "run": ("jobs.run", "run computing steps, such as interactions cooccurrence cold recipe fit candidates slates"),
     "gate": ("jobs.gate", "judge computed tables before they leave the lake"),
     "publish": ("jobs.publish", "load generations into Redis, verify, switch the release"),
+    "report": ("jobs.report", "write one page about a run: quality, churn, what changed for whom, the gate"),
     "backtest": ("jobs.backtest", "compare our lists with single methods on events held back, or write the lists"),
     "explain": ("jobs.explain", "ask the running API about a person and tell the path in words"),
 }

@@ -1,21 +1,25 @@
 """May these tables leave the lake? Great Expectations judges each table's statistics and a sample of its rows.
 
-Statistics are computed in one pass and judged as a one-row frame; rows are checked one by one on a sample only. The
+Statistics are computed in one pass and judged as a one-row frame; rows are checked one by one on a sample only. Slates
+are judged with all that they rest on: tonight's fit, the events of the last day, the recipe, and the night before. The
 verdict is stored beside the table and decides: publish takes nothing without it. Judging again gives the same answer.
 """
 
 import argparse
 import os
-from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from conf.settings import Settings
-from jobs.kernels.rules.night import last_purchases, rebuy_tonight
-from jobs.kernels.statistics import neighbor_statistics, slate_statistics, trending_statistics
+from jobs.judging.arrivals import measure_arrivals
+from jobs.judging.artefact import measure_artefact
+from jobs.judging.bounds import ARRIVED, bounds, compared
+from jobs.judging.change import measure_change
+from jobs.judging.slates import measure_slates
+from jobs.judging.standing import measure_standing
+from jobs.kernels.statistics import neighbor_statistics, trending_statistics
 from jobs.rim.arguments import add_run_arguments
 from jobs.rim.errors import GateRefused
 from jobs.rim.lake import Lake
@@ -24,8 +28,6 @@ from jobs.rim.verdict import Verdict, read_verdict, write_verdict
 from schemas.tables import TABLES
 
 JUDGED = ("item_neighbors", "slates", "trending")
-NONE = (0, 0)
-SOME = (1, None)
 TOO_LITTLE = {  # what an empty table usually means
     "item_neighbors": "no two items share cooccurrence.min_pair contributors: too little data?",
     "slates": "nothing was proposed to anybody: too little data?",
@@ -52,7 +54,8 @@ def main(args: argparse.Namespace, settings: Settings) -> int:
 
 def describe(verdict: Verdict) -> str:
     numbers = ", ".join(f"{name} {value:,.6g}" for name, value in verdict.statistics.items())
-    return f"gate: {verdict.table} {'passed' if verdict.passed else 'REFUSED'} ({numbers})"
+    warnings = "".join(f"; warning: {warning}" for warning in verdict.warnings)
+    return f"gate: {verdict.table} {'passed' if verdict.passed else 'REFUSED'} ({numbers}){warnings}"
 
 
 def judge(table: str, lineage: Lineage) -> Verdict:
@@ -69,7 +72,7 @@ def judge(table: str, lineage: Lineage) -> Verdict:
     else:
         statistics = measure(table, rows, lineage)
         failures = validate(table, statistics, rows, lineage.settings)
-    verdict = Verdict(table, manifest.version, not failures, statistics, failures)
+    verdict = Verdict(table, manifest.version, not failures, statistics, failures, warn(table, statistics))
     write_verdict(verdict, lineage)
     return verdict
 
@@ -79,66 +82,28 @@ def measure(table: str, rows: pa.Table, lineage: Lineage) -> dict[str, float]:
         return neighbor_statistics(rows)
     if table == "trending":
         return trending_statistics(rows)
-    interactions = lineage.lake.read("interactions", lineage.resolve("interactions").files["interactions"])
-    last_day = pa.scalar(lineage.as_of - timedelta(days=1), interactions["last_time"].type)
-    active = interactions.filter(
-        pc.and_(pc.greater_equal(interactions["last_time"], last_day), pc.greater(interactions["weight_micro"], 0))
-    )
-    found = slate_statistics(
-        rows,
-        interactions,
-        comes_back(interactions, lineage),
-        pc.unique(active["user_id"]),
-        available_items(lineage),
-        np.unique(interactions["item_idx"].to_numpy()),
-        lineage.settings.slates.n_items,
-    )
-    n_users = pc.count_distinct(interactions.filter(pc.greater(interactions["weight_micro"], 0))["user_id"]).as_py()
-    nobody = {} if n_users else {"fill": 1.0, "item_coverage": 1.0}  # sessions only: there is nobody to have a slate
-    return found | {"n_users": n_users} | nobody
+    found = measure_slates(rows, lineage)
+    beside = measure_artefact(lineage) | measure_arrivals(lineage) | measure_standing(lineage)
+    return found | beside | measure_change(rows, found, lineage)
 
 
-def comes_back(interactions: pa.Table, lineage: Lineage) -> np.ndarray:
-    """Bool, one per row: the business rules let the user be shown the item again."""
-    dictionary = lineage.lake.dictionary(lineage.snapshot)
-    items = lineage.lake.current("items", lineage.snapshot, lineage.as_of)
-    rebuy = rebuy_tonight(lineage.rules, items, dictionary, lineage.as_of)
-    return rebuy.comes_back(interactions["item_idx"].to_numpy(), last_purchases(interactions))
-
-
-def available_items(lineage: Lineage) -> np.ndarray:
-    """item_idx of everything that is not marked unavailable; an item without a catalogue row is available."""
-    dictionary = lineage.lake.dictionary(lineage.snapshot)
-    items = lineage.lake.current("items", lineage.snapshot, lineage.as_of)
-    gone = items.filter(pc.invert(items["available"])).select(["item_id"])
-    return dictionary.join(gone, "item_id", join_type="left anti")["item_idx"].to_numpy()
-
-
-def bounds(
-    table: str, settings: Settings, statistics: dict[str, float]
-) -> dict[str, tuple[float | None, float | None]]:
-    """What the statistics of a table may be, inclusive; there are slates unless there is nobody to have one."""
-    if table == "item_neighbors":
-        return {"n_rows": SOME, "n_own_neighbors": NONE, "n_one_sided": NONE}
-    if table == "trending":
-        return {"n_for_all": SOME, "n_gaps": NONE}
-    broken = (
-        "n_repeated_users",
-        "n_repeated_items",
-        "n_seen_items",
-        "n_unavailable_items",
-        "n_out_of_order",
-        "n_without_own_reason",
-        "n_bad_propensities",
-        "n_uneven",
-    )
-    return {
-        "n_rows": (min(1, statistics["n_users"]), None),
-        **dict.fromkeys(broken, NONE),
-        "fill": (settings.gate.min_fill, None),
-        "user_coverage": (settings.gate.min_user_coverage, None),
-        "item_coverage": (settings.gate.min_item_coverage, None),
-    }
+def warn(table: str, statistics: dict[str, float]) -> list[str]:
+    """What is legal, but should be looked at."""
+    if table != "slates" or "last_day_events" not in statistics:
+        return []
+    found = []
+    if not statistics["last_day_events"]:
+        found.append("no event in the last day")
+    elif not compared(statistics):
+        seen = {name: statistics[name] for name in ARRIVED if statistics[name] < statistics.get(ARRIVED[name], 0)}
+        found += [
+            f"{name} is {value:g}, usual is {statistics[ARRIVED[name]]:g} or more" for name, value in seen.items()
+        ]
+    if not any(name.startswith("gain_on_") for name in statistics):
+        found.append("the recipe was compared with nothing: no pooled day in the table metrics")
+    if "ndcg_recipe" not in statistics:
+        found.append("too few users with a withheld day to judge the ranking by")
+    return found
 
 
 def validate(table: str, statistics: dict[str, float], rows: pa.Table, settings: Settings) -> list[str]:

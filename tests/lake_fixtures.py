@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from conf.settings import Settings, load_settings
+from jobs.kernels.recipe.describe import ITEM_NAMES
 from jobs.rim.lake import Lake, hour_key
 from jobs.rim.manifest import Batch, DataFile, iso
 from schemas.arrow import arrow_schema
@@ -64,8 +65,30 @@ BASE = {
     "item_dictionary": {"item_id": "a", "item_idx": 0},
     "trending": {"segment": "all", "rank": 1, "item_idx": 0, "score": 1.0, "n_users": 1},
     "event_weights": {"source": "shop", "kind": "view", "value": None, "weight_micro": 1_000_000},
-    "user_factors": {"user_id": "u1", "vector": [1.0, 0.0]},
-    "item_factors": {"item_idx": 0, "vector": [1.0, 0.0]},
+    "recipe": {
+        "name": "recipe",
+        "description": "ranked by fused; cosine()",
+        "settings": '{"cosine": {"fit": "fit_cosine", "options": {}}}',
+        "form": "fused",
+        "single": "popularity_30",
+        "rankers": [],
+    },
+    "user_factors": {"user_id": "u1", "source": "als", "vector": [1.0, 0.0]},
+    "item_factors": {"item_idx": 0, "source": "als", "vector": [1.0, 0.0]},
+    "item_weights": {"item_idx": 0, "source": "cosine", "others": [1], "weights": [0.5]},
+    "item_features": {"item_idx": 0, "vector": [0.0] * len(ITEM_NAMES), "known_until": DAY},
+    "probes": {"user_id": "u1", "items": [0], "last_us": [0], "withheld": [1]},
+    "content_neighbors": {"item_idx": 1, "others": [0], "weights": [0.5]},
+    "segment_lists": {"country": "FR", "items": [0], "scores": [1.0]},
+    "metrics": {
+        "cut": "pooled",
+        "method": "recipe",
+        "against": None,
+        "measure": "ndcg@10",
+        "segment": "all",
+        "value": 0.1,
+        "n_users": 100,
+    },
 }
 
 
@@ -100,7 +123,6 @@ def lake_settings(folder: Path, **sections: dict) -> Settings:
         "lake": {"uri": str(folder / "lake"), "min_free_mb": 0},
         "identity": {"secret": "a secret of the tests"},
         "spark": {"master": "local[2]", "driver_memory_mb": 768, "shuffle_partitions": 2},
-        "als": {"factors": 4, "iterations": 3},
     }
     return load_settings(**{name: small.get(name, {}) | sections.get(name, {}) for name in {*small, *sections}})
 

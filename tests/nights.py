@@ -49,7 +49,7 @@ def live_through(folder: Path, monkeypatch, spark, path: Path, source: str, **se
 def night_settings(folder: Path, **sections: dict) -> Settings:
     """The defaults, in a lake of one's own."""
     own = {"lake": {"uri": str(folder / "lake"), "min_free_mb": 0}, "identity": {"secret": SECRET}}
-    return lake_settings(folder, **{"als": {"factors": 48, "iterations": 15}, **own, **sections})
+    return lake_settings(folder, **{**own, **sections})
 
 
 def run_night(lineage: Lineage, spark) -> Night:

@@ -3,10 +3,16 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from cheap_slates import cheap_slates
 
+from conf.settings import load_settings
 from jobs import cli
+from jobs.backtest import users_of_both
 from jobs.kernels.peers import DAY_S, Known, Method, bm25, ease, grid, popularity, walk
 from jobs.kernels.protocol import best, cells, lists_of, quality_of, trial, tuned, tuning_cut
+from jobs.kernels.recipe.again import again
+from jobs.sources.load import load_description
+from jobs.sources.positives import read_positives
 
 SOURCE = """\
 name = "corner-shop"
@@ -39,12 +45,16 @@ def settings(tmp_path, monkeypatch):
     (tmp_path / "corner-shop.toml").write_text(SOURCE)
 
 
-def shop(folder, late_items=None) -> list[tuple]:
-    """60 people of two crowds, 60 days; ``late_items`` gives the items of the last fifth anew."""
+def shop(folder, late_items=None, rebuy: bool = False) -> list[tuple]:
+    """60 people of two crowds, 60 days; ``late_items`` gives the items of the last fifth anew.
+
+    Nobody takes anything twice; with ``rebuy`` everybody takes five things again and again.
+    """
     chance = np.random.default_rng(3)
     rows = []
     for who in range(60):
         own = chance.permutation(np.arange(who % 2, 40, 2))[:14]
+        own = chance.choice(own[:5], 14) if rebuy else own
         days = np.sort(chance.uniform(0, 60, 14))
         rows += [(int(START + day * DAY_S), f"u{who}", f"i{what}", 2) for day, what in zip(days, own, strict=True)]
     rows.sort()
@@ -100,6 +110,28 @@ def test_without_lists_it_compares_with_every_single_method(tmp_path, capsys):
         assert f"\n{name} " in said
     assert "best single method: " in said
     assert "ours: ranked by " in said
+    table = said.split("\n\n")[1]
+    assert table.startswith("next basket: ")
+    for name in ("nightshelf", "own frequency", "own frequency, fading", "popularity, recent"):
+        assert f"\n{name} " in table
+    assert "ours: owned and new ranked by new; nobody takes again" in table
+
+
+def test_nothing_after_the_cut_leaks_into_the_next_basket(tmp_path):
+    """As above; codes move with the items there are, so what is compared is how the source spells them."""
+    chance = np.random.default_rng(5)
+    shop(tmp_path / "data", rebuy=True)
+    shop(tmp_path / "other", lambda n: [f"{'xi'[k % 2]}{k % 50}" for k in chance.integers(0, 200, n)], rebuy=True)
+    source, found = load_description(str(tmp_path / "corner-shop.toml")), []
+    for name in ("data", "other"):
+        rows = read_positives(source, str(tmp_path / name), load_settings())
+        early = rows.time_s < START + 48 * DAY_S
+        known, users = rows.where(early), users_of_both(rows, early)
+        before = known.user, known.item, known.time_s
+        ours = again(*before, users, cheap_slates(*before, users))
+        found.append((ours.judged, np.where(ours.items >= 0, rows.item_ids[ours.items], "").tolist()))
+    assert found[0] == found[1]
+    assert found[0][0]["habit"] > found[0][0]["new"]  # people did take again, before the cut
 
 
 @pytest.mark.parametrize(
@@ -130,10 +162,6 @@ def test_events_that_speak_for_nothing_are_said_so(tmp_path, capsys):
 
 
 def test_only_positive_events_count_and_non_products_too(tmp_path):
-    from conf.settings import load_settings
-    from jobs.sources.load import load_description
-    from jobs.sources.positives import read_positives
-
     (tmp_path / "data").mkdir()
     rows = [f"{START + 9},b,i2,2", f"{START},a,i1,2", f"{START},a,i2,1", f"{START},a,9x,2", "never,a,i1,2"]
     (tmp_path / "data" / "events.csv").write_text("\n".join(["time,who,what,stars", *rows]) + "\n")
@@ -207,7 +235,11 @@ def test_on_films_the_lists_beat_the_best_single_method(tmp_path, data_dir, caps
     """The README's figure is 1.38; on another processor the last digits move."""
     argv = ["backtest", "--data", str(data_dir / "movielens-100k"), "--source", "movielens-100k", "--test-share", "0.2"]
     assert cli.main(argv) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    quality = {row[0]: float(row[1]) for row in rows if row and row[0] in ("nightshelf", "EASE")}
+    new, basket = capsys.readouterr().out.split("\n\n")
+    rows = [line.split() for line in new.splitlines()]
+    quality = {row[0]: float(row[1]) for row in rows if row[0] in ("nightshelf", "EASE")}
     recent = next(float(row[2]) for row in rows if row[:2] == ["popularity,", "recent"])
     assert quality["nightshelf"] > 1.15 * recent > 1.15 * quality["EASE"]
+    # nobody rates a film twice: the same lists, and what people have is no hit in any other
+    assert f"\nnightshelf {quality['nightshelf']:>20.4f}" in basket
+    assert "nobody takes again" in basket

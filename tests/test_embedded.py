@@ -227,11 +227,11 @@ def test_what_a_shell_hands_down_is_kept_out(monkeypatch):
         "JAVA_TOOL_OPTIONS",
     ):
         monkeypatch.setenv(name, "/elsewhere")
-    monkeypatch.setenv("NIGHTSHELF_ALS__FACTORS", "16")
+    monkeypatch.setenv("NIGHTSHELF_RECIPE__SEED", "16")
     monkeypatch.setenv("NIGHTSHELF_REDIS__URL", "rediss://production:6379")
     env = house.environment()
     assert "/elsewhere" not in env.values()
-    assert (env["NIGHTSHELF_ALS__FACTORS"], env["SPARK_LOCAL_IP"]) == ("16", "127.0.0.1")
+    assert (env["NIGHTSHELF_RECIPE__SEED"], env["SPARK_LOCAL_IP"]) == ("16", "127.0.0.1")
     assert env["NIGHTSHELF_REDIS__URL"] == "unix://.nightshelf/redis.sock"
 
 
@@ -297,7 +297,7 @@ def test_settings_are_looked_at_before_anything_is_written():
     checks.check_settings(os.environ)
     for name, value, said in (
         ("NIGHTSHELF_FOO__BAR", "1", "environment variable NIGHTSHELF_FOO__BAR: no such setting"),
-        ("NIGHTSHELF_ALS__FACTORS", "1", "setting als.factors = '1'"),
+        ("NIGHTSHELF_RECIPE__EVERY_DAYS", "0", "setting recipe.every_days = '0'"),
         ("NIGHTSHELF_CONF", "/", "NIGHTSHELF_CONF = '/': no such file"),
     ):
         with pytest.raises(Problem, match=said) as problem:
@@ -374,10 +374,10 @@ HOOK = "[airflow.task.hooks.airflow.providers.standard.hooks.subprocess.Subproce
 DAG = "map_index=-1 [airflow.sdk.definitions.dag] loc=dag.py:1501"
 LOG = f"""\
 2026-01-01T00:00:00Z [info     ] [DAG TEST] starting task_id=last_hour {DAG}
-2026-01-01T00:00:00Z [info     ] [DAG TEST] starting task_id=als {DAG}
-2026-01-01T00:00:00Z [info     ] Running command: ['/bin/bash', '-c', 'nightshelf run als'] {HOOK}
+2026-01-01T00:00:00Z [info     ] [DAG TEST] starting task_id=fit {DAG}
+2026-01-01T00:00:00Z [info     ] Running command: ['/bin/bash', '-c', 'nightshelf run fit'] {HOOK}
 2026-01-01T00:00:01Z [info     ] Output:                        {HOOK}
-2026-01-01T00:00:01Z [info     ] als: 9 user_factors in 1.5 s, version 1 {HOOK}
+2026-01-01T00:00:01Z [info     ] fit: 9 user_factors in 1.5 s, version 1 {HOOK}
 2026-01-01T00:00:01Z [info     ] Command exited with return code 0 {HOOK}
 2026-01-01T00:00:00Z [info     ] [DAG TEST] starting task_id=gate {DAG}
 2026-01-01T00:00:00Z [info     ] Running command: ['/bin/bash', '-c', 'nightshelf gate'] {HOOK}
@@ -388,8 +388,8 @@ LOG = f"""\
 
 
 def test_the_log_of_a_dag_is_read_task_by_task():
-    als, gate = airflow.task_runs(LOG.splitlines())
-    assert (als.task, als.code, als.lines[-1]) == ("als", 0, "als: 9 user_factors in 1.5 s, version 1")
+    fit, gate = airflow.task_runs(LOG.splitlines())
+    assert (fit.task, fit.code, fit.lines[-1]) == ("fit", 0, "fit: 9 user_factors in 1.5 s, version 1")
     assert (gate.task, gate.code, airflow.error_line(gate)) == ("gate", 3, "slates: min_fill 0.2, seen 0.1")
 
 

@@ -1,22 +1,20 @@
 """The gate: real Great Expectations passes good tables and refuses each broken promise in a line that says which."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from lake_fixtures import NIGHT, at, rows, small_lake
+from committed import commit, unprobed
+from lake_fixtures import DAY, NIGHT, add_batch, at, rows, small_lake
 
 from conf.settings import load_settings
 from jobs import cli
 from jobs.gate import judge
 from jobs.rim.errors import TemporaryError
-from jobs.rim.lake import Lake
-from jobs.rim.lineage import MAKERS, Lineage, job
-from jobs.rim.manifest import DataFile, Manifest, iso
-from jobs.rim.verdict import read_verdict
-from schemas.tables import SCHEMA_VERSION
+from jobs.rim.lineage import MAKERS, Lineage
+from jobs.rim.verdict import Verdict, earlier_night, read_verdict
 
 # Great Expectations imports sre_constants and its friends, deprecated since Python 3.11
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre:DeprecationWarning")
@@ -37,37 +35,7 @@ def lake_with(tmp_path, monkeypatch, *interactions: dict) -> Lineage:
     lake = small_lake(
         tmp_path, events=[{"item_id": item} for item in "abcdef"], items=[{"item_id": "f", "available": False}]
     )
-    found = Lineage(Lake(lake.store), load_settings(), NIGHT)
-    commit(found, "interactions", rows("interactions", *interactions))
-    return found
-
-
-def commit(lineage: Lineage, table: str, content: pa.Table, checked: bool = True) -> str:
-    """Commit a table as its job would; unchecked, as a broken writer might. Gives the file's key."""
-    name = MAKERS[table]
-    version = lineage.version(name)
-    key = f"{lineage.lake.attempt_key(table, NIGHT, version)}/part-00000.parquet"
-    if checked:
-        files = [lineage.lake.write(key, table, content)] if content.num_rows else []
-    else:
-        lineage.lake.store.prepare(key)
-        pq.write_table(content, lineage.lake.store.path(key))
-        files = [DataFile(key, content.num_rows, 1, 0)]
-    record = Manifest(
-        job=name,
-        as_of=iso(NIGHT),
-        version=version,
-        created_at=iso(NIGHT),
-        schema_version=SCHEMA_VERSION,
-        code_version="tests",
-        settings_hash="tests",
-        snapshot=lineage.snapshot,
-        inputs=lineage.inputs(job(name)),
-        files={table: files},
-        measured={},
-    )
-    assert lineage.lake.commit(record)
-    return key
+    return unprobed(lake, load_settings(), NIGHT, rows("interactions", *interactions))
 
 
 def slate(user: str = "u0", **override) -> dict:
@@ -152,9 +120,9 @@ def test_only_what_comes_back_by_the_rules_is_no_seen_item(tmp_path, after_days,
     mine = tmp_path / "mine.toml"
     mine.write_text(f"[rebuy]\ncategories = ['tea']\nafter_days = {after_days}\n")
     lake = small_lake(tmp_path, events=[{"item_id": item} for item in "abcd"], items=[{"category": "tea"}])
-    found = Lineage(Lake(lake.store), load_settings(slates={"rules_file": str(mine)}), NIGHT)
     bought = PEOPLE[0] | {"n_purchases": 1, "last_purchase_time": at(12, days=-9)}
-    commit(found, "interactions", rows("interactions", bought, *PEOPLE[1:]))
+    settings = load_settings(slates={"rules_file": str(mine)})
+    found = unprobed(lake, settings, NIGHT, rows("interactions", bought, *PEOPLE[1:]))
     commit(found, "slates", rows("slates", slate(items=[2, 0]), *OTHERS))
     told = judge("slates", found).failures
     assert ["n_seen_items" in line for line in told] == [True] * failures
@@ -235,3 +203,156 @@ def test_what_was_not_computed_cannot_be_judged(lineage, capsys):
     with pytest.raises(TemporaryError, match="run `nightshelf run trending"):
         judge("trending", lineage)
     assert cli.main(["gate", "--tables", "trending", *AS_OF]) == 75
+
+
+# the night before, the last day, and the recipe's standing
+
+
+def after_a_night(lineage: Lineage, tonight: list[dict], people=PEOPLE) -> Verdict:
+    """The verdict on slates a night after the good ones passed, for these people."""
+    earlier = unprobed(lineage.lake, lineage.settings, DAY, rows("interactions", *people))
+    commit(earlier, "slates", rows("slates", *GOOD))
+    assert judge("slates", earlier).passed
+    commit(lineage, "slates", rows("slates", *tonight))
+    return judge("slates", lineage)
+
+
+def test_slates_are_compared_with_those_of_the_night_before(lineage):
+    verdict = after_a_night(lineage, [slate(items=[2, 4]), *OTHERS])
+    assert (verdict.passed, verdict.failures) == (True, [])
+    assert verdict.statistics["churn@10"] == pytest.approx(1 / 8)  # one of four has one new of two
+    kept = {name: value for name, value in verdict.statistics.items() if name.startswith("kept_")}
+    assert kept == {  # nobody old, and no c, in the night before; e is new in the slates
+        "kept_n_interactions": 9 / 8,
+        "kept_n_users": 5 / 4,
+        "kept_fill": pytest.approx(2 / 3),
+        "kept_item_coverage": 1,
+    }
+
+
+def test_slates_with_nothing_in_common_with_the_night_before_are_refused(lineage):
+    one = {"scores": [0.9], "propensities": [1.0], "sources": ["als"], "because_of": [0]}
+    failures = after_a_night(lineage, [slate(f"u{k}", items=[4], **one) for k in range(4)]).failures
+    assert next(line for line in failures if "churn@10" in line).endswith("saw 1.0, allowed 0.8 or less")
+
+
+def test_people_who_have_gone_missing_since_the_night_before_are_refused(lineage):
+    many = [{"user_id": f"u{k}", "last_time": at(-72)} for k in range(19)]
+    many += [{"user_id": "old", "item_idx": item, "last_time": at(-72)} for item in (1, 2)]
+    failures = after_a_night(lineage, GOOD, many).failures
+    assert [line.split(" of ")[1].split()[0] for line in failures] == ["kept_n_interactions", "kept_n_users"]
+    assert failures[1].endswith("saw 0.25, allowed 0.8 or more")
+
+
+def test_only_a_night_that_passed_not_long_ago_is_compared_with(lineage):
+    earlier = unprobed(lineage.lake, lineage.settings, DAY, rows("interactions", *PEOPLE))
+    commit(earlier, "slates", rows("slates", slate(items=[2, 2]), *OTHERS))
+    assert not judge("slates", earlier).passed
+    assert earlier_night("slates", lineage, timedelta(days=8)) is None
+    first = unprobed(lineage.lake, lineage.settings, DAY - timedelta(days=3), rows("interactions", *PEOPLE))
+    commit(first, "slates", rows("slates", *GOOD))
+    passed = judge("slates", first)
+    found, manifest = earlier_night("slates", lineage, timedelta(days=8))
+    assert (found, manifest.version) == (passed, passed.version)
+    assert earlier_night("slates", lineage, timedelta(days=3)) is None
+    assert earlier_night("slates", first, timedelta(days=8)) is None
+
+
+def test_without_the_slates_of_the_night_before_their_numbers_still_count(lineage):
+    earlier = unprobed(lineage.lake, lineage.settings, DAY, rows("interactions", *PEOPLE))
+    key = commit(earlier, "slates", rows("slates", *GOOD))
+    assert judge("slates", earlier).passed
+    (lineage.lake.store.root / key).unlink()
+    commit(lineage, "slates", rows("slates", *GOOD))
+    statistics = judge("slates", lineage).statistics
+    assert statistics["kept_n_users"] == 5 / 4
+    assert "churn@10" not in statistics
+
+
+COMPARED = {"against": "live", "measure": "ndcg@10", "value": -0.02, "low": -0.03, "high": -0.01}
+
+
+@pytest.mark.parametrize(
+    ("override", "refused"),
+    [({}, True), ({"against": "popularity_30"}, True), ({"high": 0.001}, False), ({"segment": "new"}, False),
+     ({"measure": "recall@20"}, False), ({"cut": "2026-01-09"}, False)],
+)  # fmt: skip
+def test_a_recipe_significantly_worse_than_what_it_replaces_is_refused(lineage, override, refused):
+    commit(lineage, "metrics", rows("metrics", {}, COMPARED | override))
+    commit(lineage, "slates", rows("slates", *GOOD))
+    verdict = judge("slates", lineage)
+    against = (COMPARED | override)["against"]
+    assert [f" of gain_high_on_{against} " in line for line in verdict.failures] == [True] * refused
+    assert verdict.passed is not refused
+    unmeasured = {"segment", "measure", "cut"} & override.keys()
+    assert ("compared with nothing" in " ".join(verdict.warnings)) == bool(unmeasured)
+
+
+def test_a_day_without_events_is_a_warning(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("NIGHTSHELF_LAKE__URI", str(tmp_path / "lake"))
+    monkeypatch.setenv("NIGHTSHELF_LAKE__MIN_FREE_MB", "0")
+    lake = small_lake(tmp_path, events=[{"item_id": item, "event_time": at(-30)} for item in "abcdef"])
+    quiet = unprobed(lake, load_settings(), NIGHT, rows("interactions", *PEOPLE))
+    commit(quiet, "slates", rows("slates", *GOOD))
+    assert cli.main(["gate", "--tables", "slates", *AS_OF]) == 0
+    assert "; warning: no event in the last day; warning: " in capsys.readouterr().out
+
+
+def a_month(last_day: list[float]) -> list[dict]:
+    """Views at 8, 12 and 20 o'clock of each of 28 days, of three people and six items; then those of the last day."""
+    usual = [view(n, hour, day) for n, (day, hour) in enumerate((d, h) for d in range(-28, 0) for h in (8, 12, 20))]
+    return [*usual, *on_the_day(last_day)]
+
+
+def on_the_day(hours: list[float]) -> list[dict]:
+    return [view(n, hour, 0) for n, hour in enumerate(hours)]
+
+
+def view(n: int, hour: float, day: float) -> dict:
+    return {"event_time": at(hour, day), "item_id": "abcdef"[n % 6], "user_id": f"u{n % 3}"}
+
+
+def arrived(tmp_path, events: list[dict], late: list[dict]) -> Lineage:
+    """The last of two nights, before its slates are judged; ``late`` events come between the two."""
+    lake = small_lake(tmp_path, events=events)
+    earlier = unprobed(lake, load_settings(), DAY, rows("interactions", *PEOPLE))
+    commit(earlier, "slates", rows("slates", *GOOD))
+    assert judge("slates", earlier).passed
+    add_batch(lake, late)
+    found = unprobed(lake, load_settings(), NIGHT, rows("interactions", *PEOPLE))
+    commit(found, "slates", rows("slates", *GOOD))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("last_day", "said"),
+    [([8, 12, 20], ""), ([8, 12, 19], ""), ([8, 9, 10], "last_hour (slates as a whole): saw 10.0, allowed 19 or more"),
+     ([20], "last_day_events (slates as a whole): saw 1.0, allowed 1.5 or more"), ([], "")],
+)  # fmt: skip
+def test_a_last_day_cut_off_is_refused(tmp_path, last_day, said):
+    failures = judge("slates", arrived(tmp_path, a_month([]), on_the_day(last_day))).failures
+    assert len(failures) == bool(said)
+    assert said in " ".join(failures)
+
+
+def test_the_last_day_of_a_first_night_is_taken_as_it_is(tmp_path):
+    """Whoever brings their data for the first time rarely brings it at midnight."""
+    lake = small_lake(tmp_path, events=a_month([8, 9, 10]))
+    first = unprobed(lake, load_settings(), NIGHT, rows("interactions", *PEOPLE))
+    commit(first, "slates", rows("slates", *GOOD))
+    verdict = judge("slates", first)
+    assert (verdict.passed, verdict.warnings[0]) == (True, "last_hour is 10, usual is 19 or more")
+
+
+@pytest.mark.parametrize(("later", "share"), [(timedelta(), "resent_share"), (timedelta(days=1), "moved_share")])
+def test_events_that_come_again_under_new_ids_are_refused(tmp_path, later, share):
+    """Sixty views of yesterday, again; at the same moments, or as if of today."""
+    busy = [{"event_time": at(k / 4, -1), "item_id": "abcdef"[k % 6], "user_id": f"u{k % 7}"} for k in range(60)]
+    again = [event | {"event_time": event["event_time"] + later} for event in busy]
+    usual = on_the_day([8, 12, 20])
+    verdict = judge("slates", arrived(tmp_path, [*a_month([]), *busy], [*usual, *again]))
+    assert len(verdict.failures) == 1
+    assert f" of {share} " in verdict.failures[0]
+    clean = judge("slates", arrived(tmp_path / "clean", [*a_month([]), *busy], usual))
+    assert clean.statistics[share] == 0
+    assert clean.passed

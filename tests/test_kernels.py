@@ -3,17 +3,12 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-import scipy.sparse as sp
 from lake_fixtures import rows
 
 from jobs.kernels import pairs
 from jobs.kernels.because import gram, strongest_reasons
-from jobs.kernels.fuse import fuse
 from jobs.kernels.statistics import neighbor_statistics, share, slate_statistics, trending_statistics
-from jobs.kernels.topn import top_items
-from jobs.kernels.walk import propose_neighbors
-
-SEEDS = range(5)
+from schemas.tables import UNEXPLAINED
 
 
 def indices(*values: int) -> np.ndarray:
@@ -23,39 +18,6 @@ def indices(*values: int) -> np.ndarray:
 def best_first(scores: np.ndarray, allowed: np.ndarray, n: int) -> list[int]:
     """The oracle of every ranking: score descending, then position ascending."""
     return sorted(np.flatnonzero(allowed).tolist(), key=lambda k: (-scores[k], k))[:n]
-
-
-# top-n
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("n", [1, 7, 40, 100])
-def test_top_items_are_those_of_the_dense_product(seed, n):
-    random = np.random.default_rng(seed)
-    # small integers: products are exact, and ties are many, also across the cut
-    users = random.integers(-2, 3, (12, 3)).astype(np.float32)
-    items = random.integers(-2, 3, (40, 3)).astype(np.float32)
-    seen = random.random((12, 40)) < np.linspace(0, 1, 12)[:, None]  # from nothing seen to everything
-    found, scores = top_items(users, items, sp.csr_matrix(seen.astype(np.float32)), n)
-    dense = users @ items.T
-    for user in range(12):
-        assert found[user].tolist() == best_first(dense[user], ~seen[user], n)
-        assert scores[user].tolist() == dense[user][found[user]].tolist()
-
-
-def test_a_user_who_has_seen_all_gets_nothing():
-    found, scores = top_items(np.ones((2, 2), np.float32), np.ones((3, 2), np.float32), sp.csr_matrix(
-        np.array([[1, 1, 1], [1, 0, 1]], np.float32)), 3)  # fmt: skip
-    assert [items.tolist() for items in found] == [[], [1]]
-    assert [values.tolist() for values in scores] == [[], [2.0]]
-
-
-def test_a_shorter_list_is_the_head_of_a_longer_one():
-    random = np.random.default_rng(1)
-    users, items = (random.integers(-1, 2, shape).astype(np.float32) for shape in ((6, 2), (30, 2)))
-    nothing = sp.csr_matrix((6, 30), dtype=np.float32)
-    short, long = top_items(users, items, nothing, 5)[0], top_items(users, items, nothing, 20)[0]
-    assert [items.tolist() for items in short] == [items[:5].tolist() for items in long]
 
 
 # reasons
@@ -108,35 +70,6 @@ def test_gram_is_exact_in_float64():
     assert gram(factors, 0.5).tolist() == [[10.5, 14.0], [14.0, 20.5]]
 
 
-# walk
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("n", [3, 100])
-def test_a_walk_is_a_row_of_the_dense_product(seed, n):
-    random = np.random.default_rng(seed)
-    dense = random.integers(0, 4, (20, 20)) * (random.random((20, 20)) < 0.3)  # integers: exact, with ties
-    history = random.choice(20, 6, replace=False).astype(np.int32)
-    weights = random.integers(1, 4, 6).astype(float)
-    seen = np.concatenate([history, random.choice(20, 3)])
-    items, scores, reasons = propose_neighbors(history, weights, sp.csr_matrix(dense.astype(float)), seen, n)
-    total = weights @ dense[history]
-    allowed = (total > 0) & ~np.isin(np.arange(20), seen)
-    assert items.tolist() == best_first(total, allowed, n)
-    assert scores.tolist() == total[items].tolist()
-    for item, reason in zip(items, reasons, strict=True):
-        shares = weights * dense[history, item]
-        assert shares[history.tolist().index(reason)] == shares.max()
-
-
-def test_a_walk_without_neighbors_ends_at_once():
-    nowhere = sp.csr_matrix((5, 5))
-    assert [len(part) for part in propose_neighbors(indices(1, 2), np.ones(2), nowhere, indices(1, 2), 10)] == [0, 0, 0]
-    assert [len(part) for part in propose_neighbors(indices(), np.ones(0), nowhere, indices(), 10)] == [0, 0, 0]
-    only_seen = sp.csr_matrix(([1.0], ([1], [2])), (5, 5))
-    assert [len(part) for part in propose_neighbors(indices(1), np.ones(1), only_seen, indices(1, 2), 9)] == [0, 0, 0]
-
-
 # pairs
 
 
@@ -173,58 +106,6 @@ def pair_score(score: str, both: int, one: int, two: int, n: int) -> float:
 def test_no_contributions_have_no_pairs():
     nothing = pairs.top_pairs(indices(), indices(), "cosine", 3.0, 2, 10)
     assert {len(column) for column in nothing.values()} == {0}
-
-
-# fusion
-
-
-def test_fusion_by_hand():
-    first = (0, 1.0, indices(10, 20, 30), indices(1, 2, 3))
-    second = (1, 0.5, indices(20, 40), indices(8, 9))
-    items, scores, sources, because = fuse([first, second], rank_constant=9, n=10)
-    # shares 1/10, 1/11, 1/12 and 0.5/10, 0.5/11; ideal (1 + 0.5)/10 = 0.15
-    # 20: 1/11 + 0.05 = 0.140909; 10: 0.1; 30: 0.083333; 40: 0.045455
-    assert items.tolist() == [20, 10, 30, 40]
-    np.testing.assert_allclose(scores, np.array([1 / 11 + 0.05, 0.1, 1 / 12, 0.5 / 11]) / 0.15, rtol=1e-6)
-    assert sources.tolist() == [0, 0, 0, 1]
-    assert because.tolist() == [2, 1, 3, 9]
-
-
-def test_first_everywhere_scores_one_and_the_strongest_voice_names_the_reason():
-    lists = [(0, 0.3, indices(5), indices(1)), (2, 0.7, indices(5), indices(2))]
-    items, scores, sources, because = fuse(lists, 20, 10)
-    assert (items.tolist(), sources.tolist(), because.tolist()) == ([5], [2], [2])
-    np.testing.assert_allclose(scores, [1.0])
-
-
-def test_ties_go_to_the_smaller_item_and_a_shorter_list_is_the_head_of_a_longer_one():
-    lists = [(0, 1.0, indices(9, 7, 5), indices(0, 0, 0)), (1, 1.0, indices(4, 6, 8), indices(0, 0, 0))]
-    assert fuse(lists, 20, 6)[0].tolist() == [4, 9, 6, 7, 5, 8]
-    for n in range(7):
-        assert fuse(lists, 20, n)[0].tolist() == fuse(lists, 20, 6)[0][:n].tolist()
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_fusion_repeats_nothing_and_falls(seed):
-    random = np.random.default_rng(seed)
-    lists = [(k, w, random.permutation(30)[:m].astype(np.int32), indices(*range(m))) for k, w, m in (
-        (0, 1.0, 20), (1, 0.7, 0), (2, 0.3, 25))]  # fmt: skip
-    items, scores, sources, because = fuse(lists, 20, 40)
-    assert len(set(items.tolist())) == len(items) == len(scores) == len(sources) == len(because)
-    assert (np.diff(scores) <= 0).all()
-    for item, source, reason in zip(items, sources, because, strict=True):
-        assert lists[source][2].tolist().index(item) == reason  # because_of holds the rank in its own list here
-
-
-def test_nothing_fuses_to_nothing():
-    silent = (indices(), indices())
-    assert [len(part) for part in fuse([(0, 1.0, *silent), (1, 0.5, *silent)], 20, 10)] == [0, 0, 0, 0]
-
-
-def test_a_source_without_weight_is_silent():
-    off, on = (0, 0.0, indices(1, 2), indices(0, 0)), (1, 1.0, indices(3), indices(0))
-    assert fuse([off, on], 20, 10)[0].tolist() == [3]
-    assert [len(part) for part in fuse([off], 20, 10)] == [0, 0, 0, 0]
 
 
 # statistics
@@ -287,10 +168,12 @@ def test_a_broken_promise_is_counted(broken, statistic):
         "n_rows": 2, statistic: 1}  # fmt: skip
 
 
-def test_what_is_merely_promoted_needs_no_reason():
+def test_what_is_merely_promoted_or_popular_needs_no_reason():
     promoted = slate(sources=["promotion", "als"], because_of=[-1, 0])
     other = slate(user_id="u2", items=[3, 4], sources=["als", "promotion"], because_of=[0, -1])
     assert measured(promoted, other)["n_without_own_reason"] == 0
+    for source in UNEXPLAINED:
+        assert measured(slate(sources=[source, "als"], because_of=[-1, 0]))["n_without_own_reason"] == 0
     # of another row or place: neither excuses anything
     assert measured(slate(sources=["promotion"]), slate(user_id="u2", because_of=[-1, 0]))["n_without_own_reason"] == 1
 

@@ -13,11 +13,11 @@ import pytest
 from lake_fixtures import DAY, EPOCH, NIGHT, add_batch, at, lake_settings, next_batch, rows, small_lake
 
 from jobs.rim.errors import TemporaryError, UsageError
-from jobs.rim.lake import Lake
+from jobs.rim.lake import Lake, as_of_of, manifest_key
 from jobs.rim.manifest import Batch, Manifest, compact, decode, encode, iso
 
 ROOT = Path(__file__).parents[1]
-HOUR = timedelta(hours=1)
+HOUR, MOMENT = timedelta(hours=1), timedelta(microseconds=1)
 
 
 def empty_lake(folder: Path) -> Lake:
@@ -82,7 +82,7 @@ import os, sys
 from pathlib import Path
 from jobs.rim import lake as lake_module, store
 from lake_fixtures import next_batch, lake_settings
-from jobs.rim.lake import Lake
+from jobs.rim.lake import Lake, as_of_of, manifest_key
 
 lake = Lake.open(lake_settings(Path(sys.argv[1])).lake)
 kill = lambda *_: os._exit(137)  # as SIGKILL would: no clean-up runs
@@ -224,6 +224,43 @@ def test_columns_are_put_in_the_schemas_order_and_types(tmp_path):
     loose = pa.table({"score": [1], "n_users": [2], "extra": [0], "rank": [1], "item_idx": [0], "segment": ["all"]})
     file = lake.write("x.parquet", "trending", loose)
     assert lake.read("trending", [file]) == rows("trending", {"n_users": 2})
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "ids"),
+    [
+        (at(1), at(2), "abc"),
+        (at(1, 0), at(3), "abcd"),
+        (at(1) + MOMENT, at(2), "bc"),
+        (at(1), at(2) - MOMENT, "ab"),
+        (at(1), at(2) + MOMENT, "abcd"),
+        (at(2) + MOMENT, at(9), ""),
+        (at(days=-1), at(1), ""),
+    ],
+)
+def test_events_are_read_from_their_first_moment_up_to_their_end(tmp_path, start, end, ids):
+    """To the microsecond, from every batch of the snapshot, with the columns asked for."""
+    lake = small_lake(tmp_path, events=[{"item_id": "a", "event_time": at(1)}, {"item_id": "d", "event_time": at(2)}])
+    late = [{"item_id": "b", "event_time": at(1) + MOMENT}, {"item_id": "c", "event_time": at(2) - MOMENT}]
+    add_batch(lake, events=late)
+    add_batch(lake, events=[{"item_id": "x", "event_time": at(1.5)}])
+    found = lake.read_events(2, start, end, ["item_id", "kind"])
+    assert found.column_names == ["item_id", "kind"]
+    assert sorted(found["item_id"].to_pylist()) == sorted(ids)
+    with_times = lake.read_events(3, start, end, ["event_time", "item_id"])
+    assert with_times.column_names == ["event_time", "item_id"]
+    assert ("x" in with_times["item_id"].to_pylist()) == (start <= at(1.5) < end)
+
+
+def test_the_moment_of_a_run_is_in_its_keys(tmp_path):
+    lake = empty_lake(tmp_path)
+    elsewhere = NIGHT.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    for key in (
+        lake.attempt_key("slates", elsewhere, "v1"),
+        manifest_key("slates", elsewhere, "v1"),
+        "gate/x/as_of=20260111T000000Z/v=1.json",
+    ):
+        assert as_of_of(key) == NIGHT
 
 
 def test_a_full_disk_stops_before_anything_is_written(tmp_path):

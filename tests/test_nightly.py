@@ -5,11 +5,12 @@ import orjson
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from nights import SECRET, Night, live_through, night_settings, run_night
+from nights import SECRET, Night, live_through
 
 from jobs import cli
-from jobs.rim.lineage import Lineage, job
+from jobs.rim.lineage import job
 from schemas.identity import pseudonym
+from schemas.tables import UNEXPLAINED
 
 pytestmark = pytest.mark.slow
 
@@ -56,15 +57,22 @@ def own_items(night: Night) -> dict[str, set[int]]:
 
 
 def check_slates(night: Night) -> int:
-    """Every reason is the person's own interaction, no item is theirs already, none comes twice; returns how many."""
-    owned, n_checked = own_items(night), 0
+    """Every reason is the person's own interaction, and there is one unless nothing they did is why an item is shown;
+    no item is theirs already, none comes twice. Returns how many items there are.
+    """
+    owned, n_items, n_explained = own_items(night), 0, 0
     for slate in night.read("slates").to_pylist():
-        own = owned[slate["user_id"]]
-        assert set(slate["because_of"]) <= own, slate["user_id"]
+        own = owned.get(slate["user_id"], set())
+        explained = [reason for reason in slate["because_of"] if reason >= 0]
+        assert set(explained) <= own, slate["user_id"]
+        alone = [source for source, reason in zip(slate["sources"], slate["because_of"], strict=True) if reason < 0]
+        assert set(alone) <= set(UNEXPLAINED), slate["user_id"]
         assert not own & set(slate["items"]), slate["user_id"]
         assert len(set(slate["items"])) == len(slate["items"])
-        n_checked += len(slate["because_of"])
-    return n_checked
+        n_items, n_explained = n_items + len(slate["items"]), n_explained + len(explained)
+    print(f"{n_explained / n_items:.1%} of {n_items:,} items have a reason")
+    assert n_explained > 0.7 * n_items
+    return n_items
 
 
 @pytest.mark.data("movielens-100k")
@@ -130,21 +138,6 @@ def test_slates_find_hidden_tastes_three_times_as_often_as_popularity(shop):
     ours, theirs = recall(slates, tastes, owned), recall(by_popularity, tastes, owned)
     print(f"recall@20 of hidden tastes: slates {ours:.3f}, popularity {theirs:.3f}, {ours / theirs:.1f} times")
     assert ours >= 3 * theirs
-
-
-def test_another_seed_gives_other_slates(shop, tmp_path, spark):
-    """Another seed of the fit moves the lists of the same people a little: they are computed, not looked up."""
-    night, _ = shop
-    settings = night_settings(tmp_path, als={"factors": 48, "iterations": 15, "seed": 8}, lake=night_lake(night))
-    other = run_night(Lineage(night.lineage.lake, settings, night.lineage.as_of), spark)
-    first = {row["user_id"]: row["items"] for row in night.read("slates").to_pylist()}
-    second = {row["user_id"]: row["items"] for row in other.read("slates").to_pylist()}
-    assert first.keys() == second.keys()
-    assert first != second
-
-
-def night_lake(night: Night) -> dict:
-    return {"uri": night.lineage.settings.lake.uri, "min_free_mb": 0}
 
 
 def test_broken_late_and_duplicate_events_of_the_shop_are_accounted_for(shop):

@@ -5,12 +5,12 @@ import pytest
 import scipy.sparse as sp
 
 from jobs.kernels.recipe import choose, grid, ranker, sources
-from jobs.kernels.recipe.candidates import Slice, candidates, fit_model
+from jobs.kernels.recipe.candidates import FAR, Slice, candidates, fit_model
 from jobs.kernels.recipe.describe import ITEM_NAMES, USER_NAMES, describe_items, describe_users
 from jobs.kernels.recipe.labels import Events, Future, Labels, from_afar, label, sample, split
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import DAY_S
-from jobs.kernels.recipe.recommend import recommend
+from jobs.kernels.recipe.recommend import FEWEST_EVENTS, learn, recommend
 
 #          user  item  day
 EVENTS = ((0, 0, 1), (0, 1, 2), (0, 1, 3), (1, 1, 2), (1, 2, 5), (2, 0, 5), (2, 2, 9), (2, 3, 9))
@@ -254,8 +254,25 @@ def test_a_gain_of_a_few_lucky_users_does_not_hold():
     assert choose.richest_that_holds(judged) == "blend"
 
 
-def test_nothing_learned_ships_what_is_simple():
-    assert choose.choose([]) == choose.Choice("single", "popularity_30", ())
+@pytest.mark.parametrize("n_cuts", [0, 1, choose.JUDGES])
+def test_too_few_cuts_to_judge_by_are_fused(n_cuts):
+    assert choose.choose([tiny([3, 2, 1], [1])] * n_cuts) == choose.Choice("fused", "popularity_30", ())
+
+
+def test_what_two_sources_place_well_is_fused_first():
+    """Σ 1 / (21 + place), nothing from afar; of equals the more popular first, which is worth less than a place."""
+    far = 2**FAR - 1
+    places = [(0, 5), (2, 2), (199, 0), (far, 0), (far, far), (far, far)]
+    popular = [5, 4, 3, 2, 0, 1]
+    names = ("score_a", "place_a", "score_b", "place_b", "popularity_rank_30")
+    rows = [
+        (9, np.log2(1 + a), 9, np.log2(1 + b), np.log2(1 + rank)) for (a, b), rank in zip(places, popular, strict=True)
+    ]
+    part = Slice(0.0, np.array([0]), np.zeros(6, int), np.arange(6), np.array(rows, np.float32), names)
+    shares = [1 / 21 + 1 / 26, 2 / 23, 1 / 21 + 1 / 220, 1 / 21, 0, 0]
+    wanted = [share + 1 / (1_000 * (3 + rank)) for share, rank in zip(shares, popular, strict=True)]
+    assert choose.fused(part) == pytest.approx(wanted, rel=1e-5)
+    assert ranker.order(part, choose.scores_of("fused", [], "", part))[0].tolist() == [1, 0, 2, 3, 4, 5]
 
 
 def test_the_grid_leaves_out_what_a_large_catalogue_cannot_afford():
@@ -266,6 +283,15 @@ def test_the_grid_leaves_out_what_a_large_catalogue_cannot_afford():
 
 
 # the whole
+
+
+def test_of_too_few_events_every_source_is_fused_untuned():
+    user, item, time_s = (column[: FEWEST_EVENTS - 1] for column in crowds())
+    learned = learn(Events(user, item, time_s, 60, 40), seed=0)
+    assert learned.choice == choose.Choice("fused", "popularity_30", ())
+    assert learned.rankers == []
+    assert learned.chosen == {name: grid.GRID[name][0] for name in grid.NARROW}
+    assert str(learned).startswith("ranked by fused; als(factors=32, alpha=1), ")
 
 
 def crowds(n_users: int = 60, n_items: int = 40, seed: int = 0):

@@ -23,7 +23,7 @@ from schemas.tables import SLATES
 
 # Great Expectations imports sre_constants and its friends, deprecated since Python 3.11
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre:DeprecationWarning")
-STEPS = ("interactions", "cooccurrence", "als", "candidates", "slates")
+STEPS = ("interactions", "recipe", "fit", "cold", "candidates", "slates")
 PERIOD = "from = 2026-01-01T00:00:00Z\nuntil = 2026-02-01T00:00:00Z\n"
 UNPROPOSED = "p"  # in the catalogue, but nobody dealt with it
 NEW = {"i8", "i9"}
@@ -58,11 +58,16 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def lineage_under(folder: Path, rules: str) -> Lineage:
-    """A run that reads ``folder/mine.toml``, which now says this."""
+def lineage_under(folder: Path, rules: str, n_new: int = 0) -> Lineage:
+    """A run that reads ``folder/mine.toml``, which now says this; ``n_new`` new items are proposed to each."""
     mine = folder / "mine.toml"
     mine.write_text(rules)
-    settings = lake_settings(folder, slates={"rules_file": str(mine), "n_items": 10}, gate={"min_user_coverage": 0.9})
+    settings = lake_settings(
+        folder,
+        slates={"rules_file": str(mine), "n_items": 10},
+        candidates={"n_new": n_new},
+        gate={"min_user_coverage": 0.9},
+    )
     return Lineage(Lake.open(settings.lake), settings, NIGHT)
 
 
@@ -70,8 +75,8 @@ def lineage_under(folder: Path, rules: str) -> Lineage:
 def slates(folder, quick) -> Callable[[str], dict[str, dict]]:
     """Run the night under rules; gives user → slate, items by id. Whatever the rules, the gate must pass it."""
 
-    def night(rules: str) -> dict[str, dict]:
-        lineage = lineage_under(folder, rules)
+    def night(rules: str, n_new: int = 0) -> dict[str, dict]:
+        lineage = lineage_under(folder, rules, n_new)
         for name in STEPS:
             run_step(job(name), lineage, lambda: quick)
         assert judge("slates", lineage).failures == []
@@ -213,6 +218,22 @@ def test_an_explored_place_draws_a_new_item_by_a_known_chance(slates, neutral):
         assert not new or row["shown"][0] in new
         drawn |= {row["shown"][0]} & NEW
     assert drawn == NEW
+
+
+def test_what_nobody_knows_stands_last_and_an_explored_place_draws_it(slates, neutral):
+    """It is of a category everybody has: its reason is one of theirs, and without a place of its own it comes last."""
+    behind = slates("", n_new=5)
+    explored = slates("[exploration]\nn_slots = 1\nslots = [1]\nnew_days = 365\ntemperature = 0.0\n", n_new=5)
+    drawn = set()
+    for user, row in behind.items():
+        before = neutral[user]
+        assert row["shown"] == [*before["shown"], UNPROPOSED]
+        reason = row["ids"][row["because_of"][-1]]
+        assert (row["sources"][-1], CATEGORY[reason]) == ("content", CATEGORY[UNPROPOSED])
+        assert reason in own(("view", "purchase"))[user]
+        assert sorted(explored[user]["shown"]) == sorted(row["shown"])
+        drawn.add(explored[user]["shown"][0])
+    assert UNPROPOSED in drawn
 
 
 def test_what_is_bought_again_is_proposed_shown_and_not_called_seen(slates, neutral):

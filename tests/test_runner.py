@@ -1,14 +1,15 @@
 """The runner: real steps on a real lake, through the command and in this process, committed or invisible."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
-from lake_fixtures import NIGHT, add_batch, at, lake_settings, small_lake
+from lake_fixtures import NIGHT, add_batch, at, lake_settings, rows, small_lake
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 from spark_fixture import QUICK, quick_spark  # noqa: F401
@@ -21,12 +22,14 @@ from jobs.rim.lineage import MAKERS, Lineage, content_hash, job
 from jobs.rim.runner import read_inputs, run_step
 
 ROOT = Path(__file__).parents[1]
-STEPS = ["interactions", "cooccurrence", "als", "candidates", "slates", "trending"]
+STEPS = list(dict.fromkeys(MAKERS.values()))
 AS_OF = ["--as-of", "2026-01-11T00:00:00Z"]
 
 
-def shop_events() -> list[dict]:
-    """Twelve people and a visitor over ten items; the last two events are too old and too new."""
+def shop(folder: Path) -> Lake:
+    """Twelve people and a visitor over ten items, and what they saw in the weeks before; the last two events of the
+    night are too old and too new. One item is sold out, one is in the catalogue only.
+    """
     happened = [
         {
             "user_id": f"u{user:02}",
@@ -39,20 +42,24 @@ def shop_events() -> list[dict]:
         for user in range(12)
         for k in range(5)
     ]
-    visitor = [{"user_id": None, "session_id": "s1", "item_id": f"i{k}", "event_time": at(5)} for k in (1, 2, 3)]
-    return [
-        *happened,
-        *visitor,
-        {"item_id": "old", "event_time": at(days=-366)},
-        {"item_id": "new", "event_time": at(24)},
+    earlier = [
+        {"user_id": f"u{user:02}", "item_id": f"i{(user + 2 * k) % 10}", "event_time": at(user, days=-3 - 2 * k)}
+        for user in range(12)
+        for k in range(6)
     ]
+    visitor = [{"user_id": None, "session_id": "s1", "item_id": f"i{k}", "event_time": at(5)} for k in (1, 2, 3)]
+    outside = [{"item_id": "old", "event_time": at(days=-366)}, {"item_id": "new", "event_time": at(24)}]
+    items = [{"item_id": f"i{k}", "title": f"tea of kind {k}", "available": k > 0} for k in range(10)]
+    people = [{"user_id": f"u{user:02}", "country": ("FR", "DE")[user % 2]} for user in range(12)]
+    fresh = {"item_id": "fresh", "title": "tea of a new kind"}
+    return small_lake(folder, events=[*happened, *earlier, *visitor, *outside], items=[*items, fresh], users=people)
 
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess, subprocess.CompletedProcess]:
     """A lake in a folder with a space, after two runs of all steps by the command: folder, first and second run."""
     folder = tmp_path_factory.mktemp("a night", numbered=False)
-    small_lake(folder, events=shop_events(), items=[{"item_id": "i0", "available": False}])
+    shop(folder)
     (folder / "conf").mkdir()
     (folder / "conf/spark-defaults.conf").write_text("".join(f"{name} {value}\n" for name, value in QUICK.items()))
     return folder, command(folder, "run", *STEPS), command(folder, "run", *STEPS)
@@ -102,19 +109,32 @@ def test_a_second_run_skips_what_is_committed_and_starts_nothing(night):
     assert "spark" not in second.stdout
     lines = second.stdout.splitlines()
     assert [line.partition(": already committed as ")[0] for line in lines] == STEPS
-    assert all(
-        line.rpartition("version ")[2] in second.stdout for line in first.stdout.splitlines() if "version" in line
-    )
+    assert all(version in second.stdout for version in re.findall(r", version (\w{16})", first.stdout))
 
 
 def test_a_fresh_lake_gets_equal_rows(night, quick, tmp_path):
     """In another process, another folder and another time zone, from the same events in another file."""
-    small_lake(tmp_path, events=shop_events(), items=[{"item_id": "i0", "available": False}])
+    shop(tmp_path)
     here, there = lineage_of(tmp_path), lineage_of(night[0])
     for name in STEPS:
         assert f"version {there.version(name)}" in run_step(job(name), here, lambda: quick)
     for table in MAKERS:
         assert content(here, table) == content(there, table), table
+
+
+def test_what_holds_a_week_is_as_of_its_beginning(night):
+    """Most of what these people did was before 2026-01-08; the next night finds the recipe of this one."""
+    found = lineage_of(night[0])
+    moments = {name: found.committed(name).as_of for name in STEPS}
+    weekly = {"recipe", "evaluate"}
+    assert {moments[name] for name in weekly} == {"2026-01-08T00:00:00Z"}
+    assert {moments[name] for name in moments.keys() - weekly} == {"2026-01-11T00:00:00Z"}
+    next_night = Lineage(found.lake, found.settings, NIGHT + timedelta(days=1))
+    for name in weekly:
+        assert run_step(job(name), next_night, no_session).startswith(f"{name}: already committed as ")
+    assert next_night.find("slates") is None
+    known_until = {row["known_until"] for row in content(found, "item_features")}
+    assert known_until == {at(11, days=-3)}  # u11's day before: all twelve are probed, so nobody's last day is fitted
 
 
 def test_only_events_of_the_window_count(night):
@@ -140,7 +160,7 @@ def test_a_manifest_tells_how_to_make_it_again(night):
         "interactions": found.version("interactions"),
         "items": found.raw_version("items", job("slates")),
         "item_dictionary": str(found.batches[-1].n_items),
-        "item_factors": found.version("als"),
+        "item_factors": found.version("fit"),
         "users": found.raw_version("users", job("slates")),
         "rules": content_hash(load_rules().model_dump(mode="json")),
     }
@@ -205,18 +225,13 @@ def test_a_job_that_fails_leaves_nothing_visible(lineage, quick, transform, erro
 
 
 def test_a_committed_step_needs_no_session_and_no_input(lineage):
-    """als is local: from hand-made interactions, without Spark; then skipped although its input is gone."""
-    of = replace(job("als"), transform=lambda *_: {"user_factors": table(), "item_factors": pa.table(EMPTY)})
+    """recipe is local: from a hand-made result, without Spark; then skipped although its input is gone."""
+    of = replace(job("recipe"), transform=lambda *_: {"recipe": rows("recipe", {})})
     said = run_step(replace(of, inputs=()), lineage, no_session)
-    assert said.startswith("als: 1 user_factors, 0 item_factors in ")
-    assert run_step(of, lineage, no_session).startswith(f"als: already committed as {lineage.version('als')}")
-
-
-EMPTY = {"item_idx": pa.array([], pa.int32()), "vector": pa.array([], pa.list_(pa.float32()))}
-
-
-def table() -> pa.Table:
-    return pa.table({"user_id": ["u1"], "vector": pa.array([[1.0]], pa.list_(pa.float32()))})
+    assert said.startswith("recipe: 1 recipe in ")
+    assert run_step(of, lineage, no_session).startswith(
+        f"recipe: already committed as {lineage.version('recipe')} (1 recipe)"
+    )
 
 
 def no_session():
@@ -243,4 +258,4 @@ def test_empty_inputs_are_tables_all_the_same(tmp_path, quick):
         "events": 1, "items": 0, "users": 0, "item_dictionary": 0}  # fmt: skip
     for name in STEPS:
         run_step(job(name), found, lambda: quick)
-    assert {table: found.resolve(table).rows(table) for table in MAKERS} == dict.fromkeys(MAKERS, 0)
+    assert {table: found.resolve(table).rows(table) for table in MAKERS} == dict.fromkeys(MAKERS, 0) | {"recipe": 1}

@@ -28,7 +28,9 @@ def test_a_table_is_well_formed(table):
     assert table.row
     for column in table.columns:
         assert column.doc, f"{table.name}.{column.name} says nothing of itself"
-        assert not (column.name in table.key and column.nullable and table.name != "event_weights")
+        # null is a value of its own in these keys: any rating, unknown, not compared
+        nullable_keys = ("event_weights", "segment_lists", "metrics")
+        assert not (column.name in table.key and column.nullable and table.name not in nullable_keys)
 
 
 def test_every_table_is_listed():

@@ -73,30 +73,32 @@ def test_the_line_above_an_option_tells_its_meaning_unit_range_and_default(secti
 
 
 def test_later_layers_win(conf_file, monkeypatch):
-    conf_file("[als]\nfactors = 8\niterations = 9\nseed = 10\n")
-    monkeypatch.setenv("NIGHTSHELF_ALS__ITERATIONS", "19")
-    monkeypatch.setenv("NIGHTSHELF_ALS__SEED", "20")
-    als = load_settings(als={"seed": 30}).als
-    assert (als.factors, als.iterations, als.seed, als.alpha) == (8, 19, 30, 5.0)
+    conf_file("[recipe]\nevery_days = 8\nmax_events = 9000\nseed = 10\n")
+    monkeypatch.setenv("NIGHTSHELF_RECIPE__MAX_EVENTS", "19000")
+    monkeypatch.setenv("NIGHTSHELF_RECIPE__SEED", "20")
+    settings = load_settings(recipe={"seed": 30})
+    recipe = settings.recipe
+    assert (recipe.every_days, recipe.max_events, recipe.seed) == (8, 19_000, 30)
+    assert settings.cooccurrence.shrink == 3.0
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("[als]\nfactors = 3\n", ["als.factors = 3", "a whole number from 4 to 512"]),
-        ("[als]\nfactors = 513\n", ["als.factors = 513", "a whole number from 4 to 512"]),
-        ("[als]\nfactors = 'many'\n", ["als.factors = 'many'", "a whole number from 4 to 512"]),
-        ("[slates]\nweight_als = nan\n", ["slates.weight_als = nan", "a number from 0 to 100"]),
+        ("[recipe]\nevery_days = 0\n", ["recipe.every_days = 0", "a whole number from 1 to 90"]),
+        ("[recipe]\nevery_days = 91\n", ["recipe.every_days = 91", "a whole number from 1 to 90"]),
+        ("[recipe]\nevery_days = 'many'\n", ["recipe.every_days = 'many'", "a whole number from 1 to 90"]),
+        ("[cooccurrence]\nshrink = nan\n", ["cooccurrence.shrink = nan", "a number from 0 to 1000"]),
         ("[cooccurrence]\nscore = 'jaccard'\n", ["cooccurrence.score = 'jaccard'", "cosine", "lift", "llr"]),
         ("[trending]\nsegments = ['moon']\n", ["trending.segments", "'moon'", "category", "age_band"]),
         ("[redis]\nurl = 'localhost'\n", ["redis.url = 'localhost'", "begins with redis://, rediss:// or unix://"]),
         ("[redis]\nnamespace = 'A'\n", ["redis.namespace = 'A'", "1 to 32 of the characters a to z"]),
         ("[lake]\nuri = 3\n", ["lake.uri = 3", "is no text", "allowed: text of 1 or more characters"]),
         ("[trending]\nsegments = 'country'\n", ["trending.segments = 'country'", "is no list", "any of category, "]),
-        ("[als]\nfaktors = 8\n", ["als.faktors", "no such setting", "default.toml"]),
+        ("[recipe]\nevery_dais = 8\n", ["recipe.every_dais", "no such setting", "default.toml"]),
         ("[moon]\nphase = 1\n", ["moon", "no such setting", "default.toml"]),
-        ("als = 3\n", ["als = 3", "default.toml"]),
-        ("[als\n", ["mine.toml", "not TOML", "line 1"]),
+        ("recipe = 3\n", ["recipe = 3", "default.toml"]),
+        ("[recipe\n", ["mine.toml", "not TOML", "line 1"]),
         (b"\xff\xfe", ["mine.toml", "not TOML"]),
     ],
 )
@@ -112,8 +114,8 @@ def test_a_wrong_file_is_refused_with_key_value_and_what_is_allowed(conf_file, c
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("NIGHTSHELF_ALS__FACTORS", "3", ["als.factors = '3'", "a whole number from 4 to 512"]),
-        ("NIGHTSHELF_ALS__FAKTORS", "8", ["NIGHTSHELF_ALS__FAKTORS", "no such setting"]),
+        ("NIGHTSHELF_RECIPE__EVERY_DAYS", "0", ["recipe.every_days = '0'", "a whole number from 1 to 90"]),
+        ("NIGHTSHELF_RECIPE__EVERY_DAIS", "8", ["NIGHTSHELF_RECIPE__EVERY_DAIS", "no such setting"]),
         ("NIGHTSHELF_MOON", "1", ["NIGHTSHELF_MOON", "no such setting"]),
         (
             "NIGHTSHELF_TRENDING__SEGMENTS",
@@ -138,17 +140,17 @@ def test_default_toml_says_where_relative_paths_start():
 
 
 def test_several_mistakes_come_in_one_message(conf_file):
-    conf_file("[als]\nfactors = 3\n[lake]\nurl = 'x'\n")
-    with pytest.raises(SettingsError, match=r"setting lake\.url: no such setting.*; setting als\.factors = 3"):
+    conf_file("[recipe]\nevery_days = 0\n[lake]\nurl = 'x'\n")
+    with pytest.raises(SettingsError, match=r"setting lake\.url: no such setting.*; setting recipe\.every_days = 0"):
         load_settings()
 
 
 def test_settings_are_frozen():
     settings = load_settings()
     with pytest.raises(ValidationError, match="frozen"):
-        settings.als = None
+        settings.recipe = None
     with pytest.raises(ValidationError, match="frozen"):
-        settings.als.factors = 8
+        settings.recipe.every_days = 8
     assert isinstance(settings.trending.segments, tuple)
 
 

@@ -83,6 +83,14 @@ def test_a_listing_is_sorted_and_names_files_right_below(store):
     assert store.list("nothing") == []
 
 
+def test_a_walk_is_sorted_and_names_files_at_any_depth(store):
+    for key in ("t/b", "t/a/2", "t/a/1/deep", "tt/d", "t2"):
+        store.put_if_absent(key, b"")
+    assert store.walk("t") == ["t/a/1/deep", "t/a/2", "t/b"]
+    assert store.walk("t/a") == ["t/a/1/deep", "t/a/2"]
+    assert store.walk("nothing") == []
+
+
 def test_parquet_written_is_read_back(store):
     lake, content = Lake(store), rows("slates", {}, {"user_id": "u2", "items": [], "scores": [], "sources": []})
     file = lake.write("slates/x=1/v=2/part.parquet", "slates", content)
@@ -115,7 +123,7 @@ def test_a_half_written_key_is_not_there(tmp_path):
     store = FileStore(tmp_path)
     store.put_if_absent("batches/1.json", b"one")
     (tmp_path / "batches/.2.json.0123abcd").write_bytes(b"tw")
-    assert store.list("batches") == ["batches/1.json"]
+    assert store.list("batches") == store.walk("batches") == ["batches/1.json"]
     assert store.put_if_absent("batches/2.json", b"two")
     assert sorted(os.listdir(tmp_path / "batches")) == [".2.json.0123abcd", "1.json", "2.json"]
 

@@ -18,10 +18,10 @@ PAIRED = "ndcg@10"
 
 
 class Entry(NamedTuple):
-    """One method: its setting, its measures of each user, and the share of the warm catalogue its lists show."""
+    """One method (None: ours), its measures of each user, and the share of the warm catalogue its lists show."""
 
     name: str
-    setting: str
+    method: Method | None
     measures: dict[str, np.ndarray]
     coverage: float
 
@@ -33,23 +33,23 @@ def compete(
     outer, early = trial(user, item, time_s, cut_s), time_s < cut_s
     inner = trial(user[early], item[early], time_s[early], tuning_cut(time_s[early]))
     ours = lists[np.searchsorted(users, outer.users)]
-    entries = [entry(OURS, "", ours, outer)]
+    entries = [entry(OURS, None, ours, outer)]
     for method in tuned(grid(outer.warm_items), inner):
-        entries.append(entry(method.name, described(method), of_method(method, outer), outer))
+        entries.append(entry(method.name, method, of_method(method, outer), outer))
     return entries
 
 
 def of_method(method: Method, outer: Trial) -> np.ndarray:
-    return lists_of(method.scorer(outer.known), outer.known, outer.users, N_LISTED)
+    return lists_of(method.scorer(outer.known), outer.known, outer.users, N_LISTED, outer.again)
 
 
 def described(method: Method) -> str:
     return ", ".join(f"{name} {value}" for name, value in method.setting.items() if value is not None)
 
 
-def entry(name: str, setting: str, lists: np.ndarray, outer: Trial) -> Entry:
+def entry(name: str, method: Method | None, lists: np.ndarray, outer: Trial) -> Entry:
     truth = outer.truth[outer.users]
-    return Entry(name, setting, per_user(lists, truth, KS), shown(lists, outer.warm_items))
+    return Entry(name, method, per_user(lists, truth, KS), shown(lists, outer.warm_items))
 
 
 def shown(lists: np.ndarray, warm_items: int) -> float:
@@ -60,15 +60,19 @@ def shown(lists: np.ndarray, warm_items: int) -> float:
 
 def table(entries: list[Entry]) -> Iterator[str]:
     """Lines: each method with its means, and ours over its by NDCG@10 with the paired 95 % interval."""
-    ours, *peers = entries
+    ours, best = entries[0], best_single(entries)
     n_users = len(ours.measures[PAIRED])
     yield f"{n_users:,} users with something new to them after the cut; intervals are paired, 95 %"
     yield f"{'':<22}{PAIRED:>9}{'95 %':>14}{'recall@20':>11}{'hit@10':>8}{'coverage@10':>13}   ours / this"
     for one in entries:
         against = "" if one is ours else ratio(compare(ours.measures[PAIRED], one.measures[PAIRED], SEED))
         yield row(one, against)
-    best = max(peers, key=lambda one: one.measures[PAIRED].mean())
-    yield f"best single method: {best.name} ({best.setting or 'no settings'})"
+    yield f"best single method: {best.name} ({described(best) or 'no settings'})"
+
+
+def best_single(entries: list[Entry]) -> Method:
+    """The peer with the highest NDCG@10; of equals the first."""
+    return max(entries[1:], key=lambda one: one.measures[PAIRED].mean()).method
 
 
 def row(one: Entry, against: str) -> str:
@@ -80,4 +84,7 @@ def row(one: Entry, against: str) -> str:
 
 
 def ratio(found: Comparison) -> str:
+    """Without an interval where a draw of users has nothing to divide by."""
+    if np.isnan(found.ratio.high):
+        return f"{found.ratio.value:.2f}"
     return f"{found.ratio.value:.2f} ({found.ratio.low:.2f}-{found.ratio.high:.2f})"

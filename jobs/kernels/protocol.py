@@ -1,7 +1,8 @@
 """The honest protocol: train before a moment, test after it, rank everything, never sample, never split at random.
 
-Warm users and items only; what a user has before the moment is left out of their list and of the truth. A method is
-tuned on the last tenth of the training time and fitted again on all of it.
+Warm users and items only; what a user has before the moment is left out of their list and of the truth, unless the
+trial is of what is taken ``again``. A method is tuned on the last tenth of the training time and fitted again on all of
+it.
 """
 
 from collections.abc import Iterable
@@ -23,12 +24,13 @@ class Trial:
     """What is known at a cut, and what its warm users took after it: ``truth`` is ``(n_users, n_items)``, binary.
 
     Codes are those of the events that made it, of ``n_users`` and ``n_items``; ``warm_items`` counts items of the
-    catalogue, those with an event before the cut.
+    catalogue, those with an event before the cut. ``again``: what a user has stays in their list and in the truth.
     """
 
     known: Known
     truth: sp.csr_matrix
     warm_items: int
+    again: bool = False
 
     @property
     def users(self) -> np.ndarray:
@@ -36,16 +38,17 @@ class Trial:
         return np.flatnonzero(np.diff(self.truth.indptr))
 
 
-def trial(user: np.ndarray, item: np.ndarray, time_s: np.ndarray, cut_s: float) -> Trial:
+def trial(user: np.ndarray, item: np.ndarray, time_s: np.ndarray, cut_s: float, again: bool = False) -> Trial:
     """Split events, parallel arrays of dense codes and seconds, strictly before and from ``cut_s`` on."""
     shape = (int(user.max()) + 1, int(item.max()) + 1)
     early = time_s < cut_s
     owned = cells(user[early], item[early], shape)
     warm = (np.diff(owned.indptr) > 0)[user] & (np.bincount(item[early], minlength=shape[1]) > 0)[item] & ~early
     later = cells(user[warm], item[warm], shape)
-    truth = (later - later.multiply(owned)).tocsr()
+    truth = later if again else (later - later.multiply(owned)).tocsr()
     truth.eliminate_zeros()
-    return Trial(Known(owned, item[early], time_s[early]), truth, int((owned.getnnz(axis=0) > 0).sum()))
+    warm_items = int((owned.getnnz(axis=0) > 0).sum())
+    return Trial(Known(owned, item[early], time_s[early]), truth, warm_items, again)
 
 
 def cells(user: np.ndarray, item: np.ndarray, shape: tuple[int, int]) -> sp.csr_matrix:
@@ -55,14 +58,15 @@ def cells(user: np.ndarray, item: np.ndarray, shape: tuple[int, int]) -> sp.csr_
     return matrix
 
 
-def lists_of(scorer: Scorer, known: Known, users: np.ndarray, n: int) -> np.ndarray:
-    """The ``n`` best items of each user, padded with -1: warm ones they do not have, ties by lower item."""
+def lists_of(scorer: Scorer, known: Known, users: np.ndarray, n: int, again: bool = False) -> np.ndarray:
+    """The ``n`` best items of each user, padded with -1: warm, new to them unless ``again``, ties by lower item."""
     cold = known.user_items.getnnz(axis=0) == 0
     blocks = [np.empty((0, n), np.int64)]
     for start in range(0, len(users), BLOCK_USERS):
         block = users[start : start + BLOCK_USERS]
         scores = np.array(scorer(block), np.float64)
-        scores[known.user_items[block].nonzero()] = -np.inf
+        if not again:
+            scores[known.user_items[block].nonzero()] = -np.inf
         scores[:, cold] = -np.inf
         blocks.append(best(scores, n))
     return np.concatenate(blocks)
@@ -92,7 +96,7 @@ def tuned(methods: Iterable[Method], tuning: Trial) -> list[Method]:
 
 def quality_of(method: Method, tuning: Trial) -> float:
     users = tuning.users
-    lists = lists_of(method.scorer(tuning.known), tuning.known, users, TUNED_FOR)
+    lists = lists_of(method.scorer(tuning.known), tuning.known, users, TUNED_FOR, tuning.again)
     return float(ndcg(judge(lists, tuning.truth[users]), TUNED_FOR).mean()) if len(users) else 0.0
 
 

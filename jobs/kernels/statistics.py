@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.kernels.rules.context import NO_REASON
+from schemas.tables import UNEXPLAINED
 
 
 def slate_statistics(
@@ -20,7 +21,8 @@ def slate_statistics(
 
     ``owned`` has a row per user_id and item_idx they dealt with, ``comes_back`` says of each row whether the user may
     be shown it again, ``active`` holds the users of the last day, ``available`` the item_idx that may be shown,
-    ``known`` those that anybody dealt with. An item without a reason, -1, is no fault where its source is promotion.
+    ``known`` those that anybody dealt with. An item without a reason, -1, is no fault where its source is one of
+    ``UNEXPLAINED``; ``explained`` is the share of items with a reason.
     """
     lengths = pc.list_value_length(slates["items"]).to_numpy()
     owner = np.repeat(np.arange(len(lengths)), lengths)
@@ -44,7 +46,7 @@ def slate_statistics(
         "n_seen_items": int(np.isin(shown, seen_cells).sum()),
         "n_unavailable_items": int((~np.isin(items, available)).sum()),
         "n_out_of_order": int((inside & ~(np.diff(scores) <= 0)).sum()),  # so that NaN is out of order, too
-        "n_without_own_reason": int((~np.isin(reasons, own_cells) & ~merely_promoted(slates)).sum()),
+        "n_without_own_reason": int((~np.isin(reasons, own_cells) & ~unexplained(slates)).sum()),
         "n_bad_propensities": int((~((chances > 0) & (chances <= 1))).sum()),
         "n_uneven": int((np.stack(others) != lengths).any(axis=0).sum()),
         "fill": share(
@@ -52,14 +54,15 @@ def slate_statistics(
         ),
         "user_coverage": share(pc.is_in(active, slates["user_id"].combine_chunks()).true_count, len(active)),
         "item_coverage": share(len(np.unique(items)), len(np.intersect1d(available, known))),
+        "explained": share(int((flat(slates["because_of"], np.int64) >= 0).sum()), len(items)),
     }
 
 
-def merely_promoted(slates: pa.Table) -> np.ndarray:
-    """Bool, one per value of because_of: -1, and the item at that place is there by promotion."""
+def unexplained(slates: pa.Table) -> np.ndarray:
+    """Bool, one per value of because_of: -1, and the item at that place is there for nothing its user did."""
     sources, reasons = slates["sources"].combine_chunks(), slates["because_of"].combine_chunks()
-    promoted = pc.fill_null(pc.equal(sources.flatten(), "promotion"), False).to_numpy(zero_copy_only=False)
-    return np.isin(places(reasons), places(sources)[promoted]) & (flat(slates["because_of"], np.int64) == NO_REASON)
+    spoken = pc.is_in(sources.flatten(), pa.array(UNEXPLAINED)).to_numpy(zero_copy_only=False)
+    return np.isin(places(reasons), places(sources)[spoken]) & (flat(slates["because_of"], np.int64) == NO_REASON)
 
 
 def places(lists: pa.ListArray) -> np.ndarray:

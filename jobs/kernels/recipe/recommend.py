@@ -19,6 +19,7 @@ SLICE_USERS = 700
 FEWEST_EVENTS = 50
 FEWEST_TAKEN = 20  # candidates taken at a cut that is worth learning from
 USERS_AT_ONCE = 1_000
+LEAST = 0.1  # score of a user's last candidate: 0 could be neither boosted nor drawn, and nothing stood below it
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def ordered(recipe: Recipe, part: Slice, n: int) -> tuple[np.ndarray, np.ndarray
 
 @dataclass(frozen=True)
 class Best:
-    """Parallel arrays by user, then place: positions in the users asked, item codes, scores from 1 down to 0.
+    """Parallel arrays by user, then place: positions in the users asked, item codes, scores from 1 down to ``LEAST``.
 
     ``speaker`` and ``reason`` are those of ``reasons``.
     """
@@ -134,9 +135,9 @@ def first(
 
 
 def scaled(values: np.ndarray, user: np.ndarray, n_users: int) -> np.ndarray:
-    """Each user's values from 1, the highest, to 0, the lowest; all 1 where they are equal."""
+    """Each user's values from 1, the highest, to ``LEAST``, the lowest; all 1 where they are equal."""
     high, low = np.full(n_users, -np.inf), np.full(n_users, np.inf)
     np.maximum.at(high, user, values)
     np.minimum.at(low, user, values)
     span = (high - low)[user]
-    return np.divide(values - low[user], span, out=np.ones(len(values)), where=span > 0)
+    return LEAST + (1 - LEAST) * np.divide(values - low[user], span, out=np.ones(len(values)), where=span > 0)
