@@ -1,8 +1,8 @@
 """How do our lists compare with every single method, over several data sets? ``python -m benchmarks.quality``.
 
-Takes pairs of a folder and its source's description, such as ``films=movielens-100k``; runs the protocol of ``nightshelf
-backtest --test-share 0.2`` on each, prints its tables, and at the end our NDCG@10 over the best single method's in the
-geometric mean. Writes ``.nightshelf/bench/quality.json``.
+Takes pairs of a folder and its source's description, such as ``films=movielens-100k``. Runs the protocol of
+``nightshelf backtest --test-share 0.2`` on each, prints its tables, and at the end our NDCG@10 over the best single
+method's in the geometric mean. Writes ``.nightshelf/bench/quality.json``.
 """
 
 import json
@@ -14,7 +14,7 @@ import numpy as np
 
 from conf.settings import Settings, load_settings
 from jobs.backtest import users_of_both
-from jobs.kernels.contest import PAIRED, SEED, Entry, compete, table
+from jobs.kernels.contest import PAIRED, SEED, Entry, best_single, compete, table
 from jobs.kernels.recipe.recommend import recommend
 from jobs.kernels.resample import compare
 from jobs.sources.load import load_description
@@ -55,9 +55,9 @@ def measured(folder: str, source: str, settings: Settings) -> dict:
 
 
 def summary(folder: str, entries: list[Entry]) -> dict:
-    ours, *peers = entries
-    best = max(peers, key=lambda one: one.measures[PAIRED].mean())
-    ratio = compare(ours.measures[PAIRED], best.measures[PAIRED], SEED).ratio
+    ours, best = entries[0], best_single(entries)
+    theirs = next(one for one in entries if one.method is best)
+    ratio = compare(ours.measures[PAIRED], theirs.measures[PAIRED], SEED).ratio
     return {
         "data": folder,
         "ndcg@10": {one.name: round(float(one.measures[PAIRED].mean()), 4) for one in entries},

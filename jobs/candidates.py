@@ -97,11 +97,12 @@ def propose_block(block: pa.RecordBatch, night: Night) -> pa.RecordBatch:
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, "blas"):
-        people, barred = read_block(block, night)
+        people, *out = read_block(block, night)
         factors = {name: vectors_of(block[name], night.stored.width(name)) for name in night.stored.by_factors}
         model = night.stored.with_users(factors)
+        barred = barred_cells(people, *out, night.stored)
         best = first(night.recipe, model, people, np.arange(block.num_rows), night.wanted.n_items, barred)
-        new = night.new.alike(people, night.wanted.n_new)
+        new = night.new.alike(people, night.wanted.n_new, *out)
     return to_batch(block["user_id"], in_one(best, new, night.stored))
 
 
@@ -133,18 +134,24 @@ def in_one(best: Best, new: tuple, stored: Stored) -> Rows:
     )
 
 
-def read_block(block: pa.RecordBatch, night: Night) -> tuple[People, sp.csr_matrix]:
-    """What the users of a block like, and which items may not be shown to them."""
+def read_block(block: pa.RecordBatch, night: Night) -> tuple[People, np.ndarray, np.ndarray]:
+    """What the users of a block like; and parallel, positions of users and item_idx that may not be shown to them."""
     user = np.repeat(np.arange(block.num_rows), pc.list_value_length(block["item_idx"]).to_numpy())
     item_idx, micro, first_us, last_us, bought_us = (
         block[name].flatten().to_numpy() for name in ("item_idx", "weight_micro", "first_us", "last_us", "bought_us")
     )
     liked = micro > 0
     people = people_of(user[liked], item_idx[liked], first_us[liked], last_us[liked], block.num_rows, night.stored)
-    code = night.stored.codes(item_idx)
-    out = (code >= 0) & ~night.rebuy.comes_back(item_idx, bought_us)
-    cells = (np.ones(out.sum(), np.float32), (user[out], code[out]))
-    return people, sp.csr_matrix(cells, (people.n_users, people.n_items))
+    out = ~night.rebuy.comes_back(item_idx, bought_us)
+    return people, user[out], item_idx[out]
+
+
+def barred_cells(people: People, user: np.ndarray, item_idx: np.ndarray, stored: Stored) -> sp.csr_matrix:
+    """``(n_users, n_items)`` of the model's items."""
+    code = stored.codes(item_idx)
+    known = code >= 0
+    cells = (np.ones(known.sum(), np.float32), (user[known], code[known]))
+    return sp.csr_matrix(cells, (people.n_users, people.n_items))
 
 
 def vectors_of(lists: pa.ListArray, width: int) -> np.ndarray:

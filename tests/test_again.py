@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cheap_slates import CHEAP, RECIPE, cheap_slates
+from cheap_slates import CHEAP, cheap_slates
 
 from conf.settings import load_settings
 from jobs.kernels import basket_contest
@@ -150,8 +150,6 @@ def test_what_is_too_little_to_learn_from_ships_what_is_simple():
     parts = [labeled(events, share, CHEAP, 0) for share in (0.7, 0.8, 0.9)]
     form, judged = chosen_form(parts[1:])
     assert (form, sorted(judged)) == ("habit", ["habit", "new"])  # nothing before the judges to learn from
-    short = [(replace(part, users=part.users[:9]), told) for part, told in map(first_users, parts)]
-    assert chosen_form(short)[0] == "habit"  # 18 users say nothing
     few = Events(user[: FEWEST_TAKEN * 2], item[: FEWEST_TAKEN * 2], time_s[: FEWEST_TAKEN * 2], 20, 40)
     assert labeled(few, 0.9, CHEAP, 0) is None
 
