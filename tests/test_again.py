@@ -1,19 +1,21 @@
 """The next basket: habits, personal frequency and truth against arithmetic, and a ranking that is never below them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cheap_slates import CHEAP, cheap_slates
 
 from conf.settings import load_settings
-from jobs.kernels import basket_contest
 from jobs.kernels.basket_contest import basket_trial, compete_again, frequency, next_baskets
 from jobs.kernels.peers import Method, popularity
 from jobs.kernels.protocol import lists_of, quality_of
-from jobs.kernels.recipe.again import FEWEST_TAKEN, again, chosen_form, labeled, woven
+from jobs.kernels.recipe.again import FEWEST_TAKEN, again, by_habit, chosen_form, labeled, woven
 from jobs.kernels.recipe.habits import CELL_NAMES, OF_ITEM_NAMES, OF_USER_NAMES, baskets_of, habits, medians
-from jobs.kernels.recipe.labels import Events
+from jobs.kernels.recipe.labels import Events, Labels
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import DAY_S
+from jobs.kernels.recipe.ranker import Labeled
 from jobs.kernels.resample import compare
 from jobs.sources.load import load_description
 from jobs.sources.positives import read_positives
@@ -144,12 +146,31 @@ def test_staples_of_today_come_first_and_codes_and_order_of_rows_change_nothing(
     assert (other.items).tolist() == (found.items * 3).tolist()
 
 
+def of_nine(labeled: Labeled) -> Labeled:
+    """Only the first nine users."""
+    part, told = labeled
+    keep = part.user < 9
+    rows = replace(part, users=part.users[:9], user=part.user[keep], item=part.item[keep], features=part.features[keep])
+    return rows, Labels(told.taken[keep], told.first_s[keep], told.n_relevant[:9])
+
+
+def test_the_habits_form_is_personal_frequency():
+    user, item, time_s = staples(n_users=20)
+    past = Past(user, item, time_s, 20, 40)
+    users = np.arange(20)
+    lists = by_habit(past, users, 8)
+    assert (lists >= 0).all()
+    assert lists.tolist() == lists_of(frequency(past), past, users, 8, again=True).tolist()
+
+
 def test_what_is_too_little_to_learn_from_ships_what_is_simple():
     user, item, time_s = staples(n_users=20)
     events = Events(user, item, time_s, 20, 40)
     parts = [labeled(events, share, CHEAP, 0) for share in (0.7, 0.8, 0.9)]
     form, judged = chosen_form(parts[1:])
     assert (form, sorted(judged)) == ("habit", ["habit", "new"])  # nothing before the judges to learn from
+    taught = chosen_form([parts[0], *map(of_nine, parts[1:])])
+    assert (taught[0], sorted(taught[1])) == ("habit", ["habit", "model", "new"])  # 18 users say nothing
     few = Events(user[: FEWEST_TAKEN * 2], item[: FEWEST_TAKEN * 2], time_s[: FEWEST_TAKEN * 2], 20, 40)
     assert labeled(few, 0.9, CHEAP, 0) is None
 
@@ -171,4 +192,3 @@ def test_in_a_shop_that_rebuys_ours_is_above_personal_frequency(data_dir, monkey
     assert [entry.name for entry in entries[1:3]] == ["own frequency", "own frequency, fading"]
     assert min(compare(nightshelf, other, 7).ratio.low for other in others) > 1
     assert "owned and new ranked by model" in str(ours)
-    assert ours.items.shape[1] == basket_contest.N_LISTED

@@ -18,6 +18,7 @@ from jobs.kernels.recipe.grid import Setting
 from jobs.kernels.recipe.habits import CELL_NAMES, OF_ITEM_NAMES, OF_USER_NAMES, Habits, baskets_of, habits
 from jobs.kernels.recipe.labels import Events, Future, label, sample
 from jobs.kernels.recipe.past import Past
+from jobs.kernels.recipe.people import DAY_S
 from jobs.kernels.recipe.ranker import Labeled, fit_rankers, ndcg, order, predict
 from jobs.kernels.recipe.recommend import CUTS, FEWEST_TAKEN, SLICE_USERS, USERS_AT_ONCE, Slates
 
@@ -25,7 +26,7 @@ SOURCES = ("bm25", "walk_fading", "baskets")  # the quick ones: new items need a
 NEW_PLACES = 10  # of each source
 MEMBERS = ({"seed": 1, "num_leaves": 15},)
 SIMPLE = ("habit", "new")
-RECENT_DAYS = 30  # half-life of the popularity that orders items of equal frequency
+RECENT_DAYS = 30  # in which events count for the popularity that orders items of equal frequency
 OWNED = "owned"
 
 
@@ -125,8 +126,8 @@ def chosen_form(parts: list[Labeled]) -> tuple[str, dict[str, float]]:
         return "new", {}
     early, late = parts[:-JUDGES], parts[-JUDGES:]
     scores = [simple_scores(part) for part, _ in late]
-    if early:
-        rankers = fit_rankers(early, before_s=late[0][0].cut_s, members=MEMBERS)
+    rankers = fit_rankers(early, before_s=late[0][0].cut_s, members=MEMBERS) if early else []
+    if rankers:
         scores = [one | {"model": predict(rankers, part)} for one, (part, _) in zip(scores, late, strict=True)]
     judged = {
         form: np.concatenate([ndcg(*part, one[form]) for one, part in zip(scores, late, strict=True)])
@@ -141,7 +142,7 @@ def chosen_form(parts: list[Labeled]) -> tuple[str, dict[str, float]]:
 def simple_scores(part: Slice) -> dict[str, np.ndarray]:
     """Personal frequency before recent popularity; and new items only, by their mean place in the sources."""
     owned = part.column(OWNED) > 0
-    habit = np.where(owned, part.column("n_baskets"), 0) + part.column(f"popularity_{RECENT_DAYS}") * 1e-3
+    habit = np.where(owned, part.column("n_baskets"), 0) + part.column("popularity_30") * 1e-3
     return {"habit": habit, "new": np.where(owned, -np.inf, -part.column("rank_mean"))}
 
 
@@ -149,7 +150,8 @@ def by_habit(past: Past, users: np.ndarray, n: int) -> np.ndarray:
     """Owned items by the number of baskets with them, of equals the more popular lately; ``(n_users, n)``."""
     cells = np.flatnonzero(np.isin(past.cell_user, users))
     n_baskets = np.bincount(baskets_of(past).cell, minlength=len(past.cell_key))[cells]
-    popularity = past.popularity(RECENT_DAYS)
+    recent = past.time_s >= past.now - RECENT_DAYS * DAY_S
+    popularity = np.bincount(past.item[recent], minlength=past.n_items) + 1e-6 * past.item_users
     user, item = np.searchsorted(users, past.cell_user[cells]), past.cell_item[cells]
     part = Slice(past.now, users, user, item, np.empty((len(cells), 0), np.float32), ())
     return first_places(part, n_baskets + 1e-3 * popularity[item] / popularity.max(), n)
