@@ -27,6 +27,7 @@ NEW_PLACES = 10  # of each source
 MEMBERS = ({"seed": 1, "num_leaves": 15},)
 SIMPLE = ("habit", "new")
 RECENT_DAYS = 30  # in which events count for the popularity that orders items of equal frequency
+TIES = 1e-9  # of that popularity beside a count
 OWNED = "owned"
 
 
@@ -142,7 +143,7 @@ def chosen_form(parts: list[Labeled]) -> tuple[str, dict[str, float]]:
 def simple_scores(part: Slice) -> dict[str, np.ndarray]:
     """Personal frequency before recent popularity; and new items only, by their mean place in the sources."""
     owned = part.column(OWNED) > 0
-    habit = np.where(owned, part.column("n_baskets"), 0) + part.column("popularity_30") * 1e-3
+    habit = np.where(owned, part.column("n_baskets"), 0) + TIES * part.column("popularity_30")
     return {"habit": habit, "new": np.where(owned, -np.inf, -part.column("rank_mean"))}
 
 
@@ -154,7 +155,7 @@ def by_habit(past: Past, users: np.ndarray, n: int) -> np.ndarray:
     popularity = np.bincount(past.item[recent], minlength=past.n_items) + 1e-6 * past.item_users
     user, item = np.searchsorted(users, past.cell_user[cells]), past.cell_item[cells]
     part = Slice(past.now, users, user, item, np.empty((len(cells), 0), np.float32), ())
-    return first_places(part, n_baskets + 1e-3 * popularity[item] / popularity.max(), n)
+    return first_places(part, n_baskets + TIES * popularity[item] / popularity.max(), n)
 
 
 def by_model(parts: list[Labeled], chosen: Mapping[str, Setting], past: Past, users: np.ndarray, n: int) -> np.ndarray:
