@@ -47,8 +47,9 @@ def live_through(folder: Path, monkeypatch, spark, path: Path, source: str, **se
 
 
 def night_settings(folder: Path, **sections: dict) -> Settings:
-    """The defaults, in a lake of one's own."""
+    """The defaults, in a lake of one's own, and a quick evaluation."""
     own = {"lake": {"uri": str(folder / "lake"), "min_free_mb": 0}, "identity": {"secret": SECRET}}
+    own |= {"evaluate": {"days": 2, "max_users": 100}}  # test_evaluate judges on more
     return lake_settings(folder, **{**own, **sections})
 
 
