@@ -57,7 +57,8 @@ def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict[str,
                 yield propose_block(batch.slice(start, settings.candidates.block_users), shared.value)
 
     known = people.mapInArrow(propose, spark_schema(CANDIDATES))
-    newcomers = inputs["users"].join(people.select("user_id"), "user_id", how="left_anti")
+    liking = inputs["interactions"].where("weight_micro > 0").select("user_id")
+    newcomers = inputs["users"].join(liking, "user_id", how="left_anti")
     return {"candidates": known.unionByName(lists_for(newcomers, inputs["segment_lists"]))}
 
 

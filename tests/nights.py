@@ -28,7 +28,7 @@ class Night:
     titles: dict[str, str]
 
     def read(self, table: str) -> pa.Table:
-        return self.lineage.lake.read(table, self.lineage.resolve(table).files[table])
+        return self.lineage.read(table)
 
     def title(self, idx: int) -> str:
         return self.titles[self.ids[idx]]
@@ -37,13 +37,18 @@ class Night:
 def live_through(folder: Path, monkeypatch, spark, path: Path, source: str, **sections: dict) -> Night:
     """Ingest a source through the CLI, then run and judge all steps as of the end of its last day."""
     settings = night_settings(folder, **sections)
+    lake = ingested(settings, monkeypatch, path, source)
+    return run_night(Lineage(lake, settings, end_of_last_day(lake)), spark)
+
+
+def ingested(settings: Settings, monkeypatch, path: Path, source: str) -> Lake:
+    """The settings' lake with a source in it, brought through the CLI."""
     with monkeypatch.context() as patched:
         patched.setenv("NIGHTSHELF_LAKE__URI", settings.lake.uri)
         patched.setenv("NIGHTSHELF_LAKE__MIN_FREE_MB", "0")
         patched.setenv("NIGHTSHELF_IDENTITY__SECRET", SECRET)
         assert cli.main(["ingest", "--path", str(path), "--source", source]) == 0
-    lake = Lake.open(settings.lake)
-    return run_night(Lineage(lake, settings, end_of_last_day(lake)), spark)
+    return Lake.open(settings.lake)
 
 
 def night_settings(folder: Path, **sections: dict) -> Settings:

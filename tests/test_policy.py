@@ -19,7 +19,14 @@ MAY_IMPORT = {  # part -> the parts it may import, beside itself
     "dags": set(),
     "deploy": set(),
 }
-SHARED_JOB_PARTS = {"rim", "generator", "sources", "kernels"}  # folders of jobs/ that jobs have in common
+SHARED_JOB_PARTS = {
+    "rim",
+    "generator",
+    "sources",
+    "kernels",
+    "judging",
+    "reporting",
+}  # folders of jobs/ that jobs have in common
 NEVER_SERVED = ("pyspark", "pandas", "airflow", "great_expectations", "pyarrow", "numpy", "scipy", "implicit")
 MODULE_LINES, FUNCTION_LINES, MEDIAN_LINES = 250, 50, 10
 LARGER = {"schemas/tables.py": 400}  # all tables, once: a list, and looked up as one

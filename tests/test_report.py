@@ -13,9 +13,10 @@ from lake_fixtures import NIGHT, at, lake_settings, rows, small_lake
 
 from conf.settings import Settings
 from jobs import cli
+from jobs.kernels.statistics import first_places
 from jobs.reporting.content import read_content
 from jobs.reporting.examples import N_ACTIVE, N_USERS
-from jobs.reporting.nights import TOP, first_places
+from jobs.reporting.nights import TOP
 from jobs.reporting.page import render
 from jobs.reporting.plots import Line, draw_lines, draw_shares
 from jobs.rim.lake import Lake
@@ -309,9 +310,9 @@ def test_another_process_writes_the_same_bytes(settings, monkeypatch, capsys):
 def test_first_places_of_lists_of_any_length():
     lists = rows("slates", slate("a"), slate("b", 4), slate("c", *range(TOP + 3)))["items"].combine_chunks()
     padded = [[-1] * TOP, [4] + [-1] * (TOP - 1), list(range(TOP))]
-    assert first_places(lists).tolist() == padded
-    assert first_places(lists.slice(1)).tolist() == padded[1:]
-    assert first_places(lists.slice(0, 1)).tolist() == padded[:1]
+    assert first_places(lists, TOP).tolist() == padded
+    assert first_places(lists.slice(1), TOP).tolist() == padded[1:]
+    assert first_places(lists.slice(0, 1), TOP).tolist() == padded[:1]
 
 
 def test_small_sources_are_drawn_as_other():

@@ -13,10 +13,10 @@ import pytest
 import scipy.sparse as sp
 from committed import commit, commit_all, unprobed
 from lake_fixtures import lake_settings, rows, write
+from nights import SECRET, ingested
 
-from jobs import cli
 from jobs.gate import judge
-from jobs.judging.artefact import FITTED, read, with_vectors
+from jobs.judging.artefact import FITTED, with_vectors
 from jobs.kernels.positives import positive_events
 from jobs.kernels.recipe.recommend import rank
 from jobs.kernels.recipe.stored import from_row, lists_of, load_model, people_of
@@ -29,7 +29,6 @@ from schemas.arrow import arrow_schema
 from schemas.tables import TABLES
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:module 'sre:DeprecationWarning")]
-SECRET = "a secret of the tests"
 RECIPE = {  # what a night may have learned: each kind of source, the quick ones
     "settings": """{
         "als": {"fit": "fit_als", "options": {"factors": 32, "alpha": 1}},
@@ -57,12 +56,7 @@ class Shop:
 
 def opened(folder, monkeypatch, path, source: str) -> Shop:
     settings = lake_settings(folder, identity={"secret": SECRET})
-    with monkeypatch.context() as patched:
-        patched.setenv("NIGHTSHELF_LAKE__URI", settings.lake.uri)
-        patched.setenv("NIGHTSHELF_LAKE__MIN_FREE_MB", "0")
-        patched.setenv("NIGHTSHELF_IDENTITY__SECRET", SECRET)
-        assert cli.main(["ingest", "--path", str(path), "--source", source]) == 0
-    lake = Lake.open(settings.lake)
+    lake = ingested(settings, monkeypatch, path, source)
     hours = [hour for batch in lake.batches() for hour in batch.hours()]
     first, last = (datetime.fromisoformat(hour[:10]).replace(tzinfo=UTC) for hour in (min(hours), max(hours)))
     return Shop(lake, settings, [first + timedelta(days=k) for k in range((last - first).days + 1)])
@@ -130,8 +124,8 @@ def interactions(inputs) -> pa.Table:
 
 def slates(lineage: Lineage, taken: pa.Table) -> pa.Table:
     """The recipe's order of the people of the last day and of some others, because of an item they took."""
-    recipe = from_row(read(lineage, "recipe").to_pylist()[0])
-    stored = load_model(recipe, {table: read(lineage, table) for table in FITTED})
+    recipe = from_row(lineage.read("recipe").to_pylist()[0])
+    stored = load_model(recipe, {table: lineage.read(table) for table in FITTED})
     since = pa.scalar(lineage.as_of - timedelta(days=1), taken["last_time"].type)
     active = pc.unique(taken.filter(pc.greater_equal(taken["last_time"], since))["user_id"]).to_pylist()
     users = sorted({*active, *sorted(pc.unique(taken["user_id"]).to_pylist())[:OTHERS]})
@@ -140,7 +134,7 @@ def slates(lineage: Lineage, taken: pa.Table) -> pa.Table:
     item_idx = mine["item_idx"].to_numpy()
     first_us, last_us = (mine[name].cast(pa.int64()).to_numpy() for name in ("first_time", "last_time"))
     people = people_of(user, item_idx, first_us, last_us, len(users), stored)
-    model = with_vectors(stored, pa.table({"user_id": users}), read(lineage, "user_factors"))
+    model = with_vectors(stored, pa.table({"user_id": users}), lineage.read("user_factors"))
     items, _ = rank(recipe, model, people, np.arange(len(users)), N_LISTED)
     reason = dict(zip(mine["user_id"].to_pylist(), item_idx.tolist(), strict=True))
     full = [(user_id, stored.item_idx[own[own >= 0]]) for user_id, own in zip(users, items, strict=True)]

@@ -17,18 +17,14 @@ MOST_PROBES = 5_000  # asked; the table holds them in an order no id decides
 
 def measure_artefact(lineage: Lineage) -> dict[str, float]:
     """See ``artefact_statistics``; ``n_probes`` 0 where nobody has anything withheld."""
-    probes = read(lineage, "probes").slice(0, MOST_PROBES)
+    probes = lineage.read("probes").slice(0, MOST_PROBES)
     if not probes.num_rows:
         return {"n_probes": 0.0}
-    recipe = from_row(read(lineage, "recipe").to_pylist()[0])
-    stored = load_model(recipe, {table: read(lineage, table) for table in FITTED})
+    recipe = from_row(lineage.read("recipe").to_pylist()[0])
+    stored = load_model(recipe, {table: lineage.read(table) for table in FITTED})
     people, truth = asked(probes, stored)
-    model = with_vectors(stored, probes, read(lineage, "user_factors"))
+    model = with_vectors(stored, probes, lineage.read("user_factors"))
     return artefact_statistics(recipe, model, people, truth, seed=int(lineage.as_of.timestamp() // DAY_S))
-
-
-def read(lineage: Lineage, table: str) -> pa.Table:
-    return lineage.lake.read(table, lineage.resolve(table).files[table])
 
 
 def asked(probes: pa.Table, stored: Stored) -> tuple[People, sp.csr_matrix]:

@@ -4,9 +4,8 @@ from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from jobs.kernels.metrics import churn
+from jobs.kernels.statistics import first_places, moved
 from jobs.rim.lineage import Lineage
 from jobs.rim.verdict import earlier_night
 
@@ -31,24 +30,10 @@ def measure_change(slates: pa.Table, statistics: dict[str, float], lineage: Line
         before = lineage.lake.read("slates", manifest.files["slates"])
     except (OSError, ValueError):  # removed since, or of another schema
         return kept
-    return kept | changed(before, slates)
+    found = moved(places(before), places(slates), K)
+    return kept | ({} if np.isnan(found) else {"churn@10": found})
 
 
-def changed(before: pa.Table, after: pa.Table) -> dict[str, float]:
-    """churn@10 of the users in both; nothing where nobody is."""
-    users = before["user_id"].combine_chunks()
-    row = pc.index_in(after["user_id"], users)
-    both = pc.is_valid(row)
-    lists = first_items(before)[row.filter(both).to_numpy()], first_items(after.filter(both))
-    found = churn(*lists, K)
-    return {} if np.isnan(found) else {"churn@10": found}
-
-
-def first_items(slates: pa.Table) -> np.ndarray:
-    """The first items of every slate, ``(n_users, K)``, padded with -1."""
-    lists = slates["items"].combine_chunks()
-    row = pc.list_parent_indices(lists).to_numpy().astype(np.int64)
-    place = np.arange(len(row)) - np.searchsorted(row, row)
-    found = np.full((len(lists), K), -1, np.int64)
-    found[row[place < K], place[place < K]] = lists.flatten().to_numpy()[place < K]
-    return found
+def places(slates: pa.Table) -> tuple[pa.Array, np.ndarray]:
+    """Users and the first items of their slates."""
+    return slates["user_id"].combine_chunks(), first_places(slates["items"].combine_chunks(), K)

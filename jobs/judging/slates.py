@@ -13,16 +13,19 @@ from jobs.rim.lineage import Lineage
 
 def measure_slates(slates: pa.Table, lineage: Lineage) -> dict[str, float]:
     """See ``slate_statistics``; and how many interactions there are, and users who like anything."""
-    interactions = lineage.lake.read("interactions", lineage.resolve("interactions").files["interactions"])
+    interactions = lineage.read("interactions")
+    items = lineage.lake.current("items", lineage.snapshot, lineage.as_of)
+    dictionary = lineage.lake.dictionary(lineage.snapshot)
+    rebuy = rebuy_tonight(lineage.rules, items, dictionary, lineage.as_of)
     last_day = pa.scalar(lineage.as_of - timedelta(days=1), interactions["last_time"].type)
     liked = interactions.filter(pc.greater(interactions["weight_micro"], 0))
     active = liked.filter(pc.greater_equal(liked["last_time"], last_day))
     found = slate_statistics(
         slates,
         interactions,
-        comes_back(interactions, lineage),
+        rebuy.comes_back(interactions["item_idx"].to_numpy(), last_purchases(interactions)),
         pc.unique(active["user_id"]),
-        available_items(lineage),
+        available_items(items, dictionary),
         np.unique(interactions["item_idx"].to_numpy()),
         lineage.settings.slates.n_items,
     )
@@ -31,17 +34,7 @@ def measure_slates(slates: pa.Table, lineage: Lineage) -> dict[str, float]:
     return found | {"n_interactions": interactions.num_rows, "n_users": n_users} | nobody
 
 
-def comes_back(interactions: pa.Table, lineage: Lineage) -> np.ndarray:
-    """Bool, one per row: the business rules let the user be shown the item again."""
-    dictionary = lineage.lake.dictionary(lineage.snapshot)
-    items = lineage.lake.current("items", lineage.snapshot, lineage.as_of)
-    rebuy = rebuy_tonight(lineage.rules, items, dictionary, lineage.as_of)
-    return rebuy.comes_back(interactions["item_idx"].to_numpy(), last_purchases(interactions))
-
-
-def available_items(lineage: Lineage) -> np.ndarray:
+def available_items(items: pa.Table, dictionary: pa.Table) -> np.ndarray:
     """item_idx of everything that is not marked unavailable; an item without a catalogue row is available."""
-    dictionary = lineage.lake.dictionary(lineage.snapshot)
-    items = lineage.lake.current("items", lineage.snapshot, lineage.as_of)
     gone = items.filter(pc.invert(items["available"])).select(["item_id"])
     return dictionary.join(gone, "item_id", join_type="left anti")["item_idx"].to_numpy()

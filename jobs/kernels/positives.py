@@ -27,7 +27,7 @@ def positive_events(events: pa.Table, weights: pa.Table) -> Known:
     the order of pseudonyms another secret would give slightly other lists.
     """
     known = pc.and_(pc.is_valid(events["user_id"]), pc.is_valid(events["item_id"]))
-    rows = events.filter(pc.and_(known, is_positive(events, weights)))
+    rows = events.filter(pc.and_(known, is_positive(events, weights.to_pylist())))
     user_ids, user = codes(rows["user_id"])
     item_ids, item = codes(rows["item_id"])
     time_us = rows["event_time"].cast(pa.int64()).to_numpy()
@@ -44,10 +44,13 @@ def positive_events(events: pa.Table, weights: pa.Table) -> Known:
     return Known(coded, user_ids, item_ids)
 
 
-def is_positive(events: pa.Table, weights: pa.Table) -> pa.ChunkedArray:
-    """Bool, one per event: its weight is above 0; one for the very value wins over one for any value."""
+def is_positive(events: pa.Table, weights: list[dict]) -> pa.ChunkedArray:
+    """Bool, one per event: its weight is above 0; one for the very value wins over one for any value.
+
+    ``weights`` are rows of the table event_weights.
+    """
     found = pa.chunked_array([pa.array(np.zeros(events.num_rows, bool))])
-    for weight in sorted(weights.to_pylist(), key=lambda weight: weight["value"] is not None):
+    for weight in sorted(weights, key=lambda weight: weight["value"] is not None):
         same = pc.and_(pc.equal(events["source"], weight["source"]), pc.equal(events["kind"], weight["kind"]))
         if weight["value"] is not None:
             same = pc.and_(same, pc.fill_null(pc.equal(events["value"], weight["value"]), False))

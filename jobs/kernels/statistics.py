@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.kernels.metrics import churn
 from jobs.kernels.rules.context import NO_REASON
 from schemas.tables import UNEXPLAINED
 
@@ -107,6 +108,21 @@ def trending_statistics(trending: pa.Table) -> dict[str, float]:
         "n_for_all": pc.sum(pc.equal(trending["segment"], "all")).as_py() or 0,
         "n_gaps": int(((count != top) | (count != distinct)).sum()),
     }
+
+
+def first_places(lists: pa.ListArray, n: int) -> np.ndarray:
+    """``(n_lists, n)`` int64: the first values of each list, then -1."""
+    values, offsets = lists.values.to_numpy(), lists.offsets.to_numpy()
+    at = offsets[:-1, None] + np.arange(n)
+    inside = at < offsets[1:, None]
+    return np.where(inside, values[np.where(inside, at, 0)] if len(values) else -1, -1).astype(np.int64)
+
+
+def moved(before: tuple[pa.Array, np.ndarray], after: tuple[pa.Array, np.ndarray], k: int) -> float:
+    """Churn at ``k`` of the users two nights share, NaN without any; each is user_ids and ``(n_users, width)``."""
+    row = pc.index_in(after[0], before[0])
+    both = row.is_valid().to_numpy(zero_copy_only=False)
+    return churn(before[1][row.drop_null().to_numpy()], after[1][both], k)
 
 
 def flat(lists: pa.ChunkedArray, kind: type) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jobs.reporting.account import Account, account
 from jobs.reporting.evaluations import Evaluation
 from jobs.reporting.examples import Example, examples
-from jobs.reporting.history import gate_said, newest_runs
+from jobs.reporting.history import gate_said
 from jobs.reporting.nights import Night, Slates, describe, read_slates
 from jobs.rim.lake import Lake
 from jobs.rim.lineage import Lineage
@@ -31,7 +31,7 @@ class Content:
 
 def read_content(lineage: Lineage) -> Content:
     lake, run = lineage.lake, lineage.find("slates")
-    earlier = newest_runs(lake, "slates", lineage.as_of, N_NIGHTS - 1)
+    earlier = lake.newest_runs("slates", lineage.as_of, N_NIGHTS - 1)
     nights, problem = read_nights(lineage, [*earlier, *([run] if run else [])])
     passed = {night.as_of for night in nights if night.gate == "passed"}
     before = next((past for past in reversed(earlier) if past.as_of in passed), None)
@@ -75,6 +75,6 @@ def night(lineage: Lineage, run: Manifest, slates: Slates, before: Slates | None
 def read_evaluations(lineage: Lineage) -> list[Evaluation]:
     """The newest evaluations as of this run's moment or before."""
     lake: Lake = lineage.lake
-    runs = newest_runs(lake, "evaluate", lineage.as_of, N_EVALUATIONS, at=True)
+    runs = lake.newest_runs("evaluate", lineage.as_of, N_EVALUATIONS, at=True)
     tables = [Evaluation(run.as_of, lake.read("metrics", run.files["metrics"]).to_pylist()) for run in runs]
     return [table for table in tables if table.rows]

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.kernels.metrics import checked, churn, coverage, exposure_gini, novelty
+from jobs.kernels.metrics import checked, coverage, exposure_gini, novelty
+from jobs.kernels.statistics import first_places, moved
 from jobs.rim.lake import Lake
 from jobs.rim.manifest import DataFile, Manifest
 
@@ -53,7 +54,7 @@ def read_slates(lake: Lake, run: Manifest) -> Slates:
     users, tops, lengths, places, explained = [], [], [], {}, 0
     for batch in lake.iter_batches(run.files["slates"], COLUMNS):
         users.append(batch.column("user_id"))
-        tops.append(first_places(batch.column("items")))
+        tops.append(first_places(batch.column("items"), TOP))
         lengths.append(pc.list_value_length(batch.column("items")).to_numpy())
         for found in pc.value_counts(batch.column("sources").flatten()).to_pylist():
             places[found["values"]] = places.get(found["values"], 0) + found["counts"]
@@ -65,14 +66,6 @@ def read_slates(lake: Lake, run: Manifest) -> Slates:
         places,
         explained,
     )
-
-
-def first_places(lists: pa.ListArray) -> np.ndarray:
-    """``(n, TOP)`` int64: the first values of each list, then -1."""
-    values, offsets = lists.values.to_numpy(), lists.offsets.to_numpy()
-    at = offsets[:-1, None] + np.arange(TOP)
-    inside = at < offsets[1:, None]
-    return np.where(inside, values[np.where(inside, at, 0)] if len(values) else -1, -1).astype(np.int64)
 
 
 def describe(lake: Lake, run: Manifest, gate: str, slates: Slates, before: Slates | None, n_items: int) -> Night:
@@ -90,15 +83,8 @@ def describe(lake: Lake, run: Manifest, gate: str, slates: Slates, before: Slate
         coverage=coverage(slates.top, TOP, n_items),
         gini=exposure_gini(slates.top, TOP, n_items),
         novelty=novelty(slates.top, TOP, known) if known.any() else np.nan,
-        churn=None if before is None else moved(before, slates),
+        churn=None if before is None else moved((before.users, before.top), (slates.users, slates.top), TOP),
     )
-
-
-def moved(before: Slates, after: Slates) -> float:
-    """Churn of the first places over the users both nights have; NaN when they share none."""
-    row = pc.index_in(after.users, before.users)
-    both = row.is_valid().to_numpy(zero_copy_only=False)
-    return churn(before.top[row.drop_null().to_numpy()], after.top[both], TOP)
 
 
 def interactions_per_item(lake: Lake, run: Manifest, n_items: int) -> np.ndarray:

@@ -78,6 +78,20 @@ class Lake:
         as_of = datetime.fromisoformat(manifest.as_of)
         return self.store.put_if_absent(manifest_key(manifest.job, as_of, manifest.version), encode(manifest))
 
+    def newest_runs(self, job: str, before: datetime, n: int, at: bool = False) -> list[Manifest]:
+        """The runs of a job for the last ``n`` moments before one (or ``at`` it), oldest first.
+
+        Of several runs for one moment the one committed last counts.
+        """
+        by_moment: dict[datetime, list[str]] = {}
+        for key in self.store.walk(f"manifests/{job}"):
+            moment = as_of_of(key)
+            if moment < before or (at and moment == before):
+                by_moment.setdefault(moment, []).append(key)
+        last = [by_moment[moment] for moment in sorted(by_moment)[-n:]]
+        runs = [[decode(Manifest, self.store.get(key)) for key in keys] for keys in last]
+        return [max(equals, key=lambda run: (run.created_at, run.version)) for equals in runs]
+
     # files
 
     def attempt_key(self, table: str, as_of: datetime, version: str) -> str:

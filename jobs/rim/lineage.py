@@ -17,8 +17,8 @@ import orjson
 from conf.rules import SHIPPED, Rules, load_rules
 from conf.settings import Settings
 from jobs.rim.errors import TemporaryError, UsageError
-from jobs.rim.lake import Lake, as_of_of, hour_key
-from jobs.rim.manifest import Manifest, decode, iso
+from jobs.rim.lake import Lake, hour_key
+from jobs.rim.manifest import Manifest, iso
 from schemas.tables import SCHEMA_VERSION
 
 RAW = ("events", "event_weights", "items", "users", "item_dictionary")
@@ -105,6 +105,7 @@ class Lineage:
         if not self.batches:
             raise UsageError("the lake is empty: run `nightshelf ingest` first")
         self._versions: dict[str, str] = {}
+        self._beginnings: dict[int, datetime] = {}
 
     @cached_property
     def rules(self) -> Rules:
@@ -121,11 +122,15 @@ class Lineage:
         While most of what is known happened within the period, it is ``as_of`` all the same: nothing learned before
         would hold.
         """
-        if of.every_days is None:
-            return self.as_of
-        period = timedelta(days=of.every_days(self.settings))
-        begin = self.as_of - (self.as_of - EPOCH) % period
-        return begin if 2 * self.n_events(begin) >= self.n_events(self.as_of) else self.as_of
+        return self.as_of if of.every_days is None else self.beginning(of.every_days(self.settings))
+
+    def beginning(self, days: int) -> datetime:
+        """Of the period of so many days; counted once, for every batch tells its hours for it."""
+        if days not in self._beginnings:
+            begin = self.as_of - (self.as_of - EPOCH) % timedelta(days=days)
+            holds = 2 * self.n_events(begin) >= self.n_events(self.as_of)
+            self._beginnings[days] = begin if holds else self.as_of
+        return self._beginnings[days]
 
     def n_events(self, end: datetime) -> int:
         """Accepted events in hours that began before ``end``."""
@@ -165,10 +170,7 @@ class Lineage:
         A younger one, as young data has, would have seen the days it is compared on.
         """
         latest = self.moment(of) - timedelta(days=of.every_days(self.settings))
-        earlier = [key for key in self.lake.store.walk("manifests/recipe") if as_of_of(key) <= latest]
-        newest = [key for key in earlier if as_of_of(key) == max(map(as_of_of, earlier))]
-        found = [decode(Manifest, self.lake.store.get(key)) for key in newest]
-        return max(found, key=lambda manifest: manifest.created_at, default=None)
+        return next(iter(self.lake.newest_runs("recipe", latest, 1, at=True)), None)
 
     def version(self, name: str) -> str:
         """16 hex digits: versions of inputs and rules, settings used, code, schema."""
@@ -193,6 +195,14 @@ class Lineage:
     def committed(self, name: str) -> Manifest | None:
         """The committed run of a job, or None."""
         return self.lake.manifest(name, self.moment(job(name)), self.version(name))
+
+    def read(self, table: str):
+        """All rows of a computed table of this run, as an Arrow table.
+
+        Raises:
+            TemporaryError: as ``resolve``.
+        """
+        return self.lake.read(table, self.resolve(table).files[table])
 
     def resolve(self, table: str) -> Manifest:
         """As ``find``.

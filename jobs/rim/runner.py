@@ -99,7 +99,7 @@ def read_arrow(table: str, of: Job, lineage: Lineage):
     if table == LIVE_RECIPE:
         live = lineage.live_recipe(of)
         return lake.read("recipe", live.files["recipe"] if live else [])
-    return lake.read(table, lineage.resolve(table).files[table])
+    return lineage.read(table)
 
 
 def event_weights(batches: list[Batch]):

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from conf.settings import Settings
+from jobs.kernels.positives import is_positive
 from jobs.rim.errors import UsageError
 from jobs.sources.columns import require_columns
 from jobs.sources.description import Description
@@ -71,19 +72,9 @@ def liked(events: pa.Table, source: Description) -> pa.Table:
     """user_id, item_id and event_time of the positive rows."""
     known = pc.and_(pc.is_valid(events["user_id"]), pc.is_valid(events["item_id"]))
     sound = events.filter(pc.and_(known, pc.is_null(events["reason"])))
-    return sound.filter(positive(sound, source)).select(["user_id", "item_id", "event_time"])
-
-
-def positive(events: pa.Table, source: Description) -> pa.ChunkedArray:
-    """Whether a row's kind, or its very value where the description names it, has a weight above 0."""
-    weights = source.event_weights()
-    by_kind = [row["kind"] for row in weights if row["value"] is None and row["weight_micro"] > 0]
-    found = pc.is_in(events["kind"], pa.array(by_kind, pa.string()))
-    for row in weights:
-        if row["value"] is not None:
-            same = pc.and_(pc.equal(events["kind"], row["kind"]), pc.equal(events["value"], row["value"]))
-            found = pc.if_else(pc.fill_null(same, False), row["weight_micro"] > 0, found)
-    return found
+    sound = sound.append_column("source", pa.repeat(source.name, sound.num_rows))
+    weights = [{"source": source.name} | weight for weight in source.event_weights()]
+    return sound.filter(is_positive(sound, weights)).select(["user_id", "item_id", "event_time"])
 
 
 def in_order(rows: pa.Table) -> Positives:

@@ -16,7 +16,7 @@ from jobs.kernels.recipe.choose import FEWEST_USERS, JUDGES, low_mean
 from jobs.kernels.recipe.describe import ITEM_NAMES, USER_NAMES, describe_users
 from jobs.kernels.recipe.grid import Setting
 from jobs.kernels.recipe.habits import CELL_NAMES, OF_ITEM_NAMES, OF_USER_NAMES, Habits, baskets_of, habits
-from jobs.kernels.recipe.labels import Events, Future, label, sample
+from jobs.kernels.recipe.labels import Events, label, sample, taken_after
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import DAY_S
 from jobs.kernels.recipe.ranker import Labeled, fit_rankers, ndcg, order, predict
@@ -83,15 +83,6 @@ def labeled(events: Events, share: float, chosen: Mapping[str, Setting], seed: i
     users = sample(future.users, SLICE_USERS, seed)
     part = rows(fit_model(chosen, past, cut_s), past, habits(past), users)
     return part, label(part, future)
-
-
-def taken_after(events: Events, past: Past, cut_s: float) -> Future:
-    """Cells of warm users and items taken from the cut on, owned or new, and when first."""
-    late = (events.time_s >= cut_s) & (past.user_n[events.user] > 0) & (past.item_users[events.item] > 0)
-    key, time_s = events.user[late].astype(np.int64) * events.n_items + events.item[late], events.time_s[late]
-    by_time = np.lexsort((time_s, key))
-    key, first = np.unique(key[by_time], return_index=True)
-    return Future(key, time_s[by_time][first], events.n_items)
 
 
 def rows(model: Model, past: Past, known: Habits, users: np.ndarray) -> Slice:

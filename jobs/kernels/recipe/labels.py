@@ -54,13 +54,18 @@ def split(events: Events, cut_s: float) -> tuple[Past, Future]:
     """What is known strictly before the cut, and the new cells of its warm users and items."""
     early = events.time_s < cut_s
     past = Past(events.user[early], events.item[early], events.time_s[early], events.n_users, events.n_items)
-    user, item, time_s = events.user[~early], events.item[~early], events.time_s[~early]
-    warm = (past.user_n[user] > 0) & (past.item_users[item] > 0)
-    key, time_s = user[warm].astype(np.int64) * events.n_items + item[warm], time_s[warm]
-    order = np.lexsort((time_s, key))
-    key, first = np.unique(key[order], return_index=True)
-    new = ~np.isin(key, past.cell_key)
-    return past, Future(key[new], time_s[order][first][new], events.n_items)
+    later = taken_after(events, past, cut_s)
+    new = ~np.isin(later.cell_key, past.cell_key)
+    return past, Future(later.cell_key[new], later.first_s[new], events.n_items)
+
+
+def taken_after(events: Events, past: Past, cut_s: float) -> Future:
+    """Cells of warm users and items taken from the cut on, owned or new, and when first."""
+    late = (events.time_s >= cut_s) & (past.user_n[events.user] > 0) & (past.item_users[events.item] > 0)
+    key, time_s = events.user[late].astype(np.int64) * events.n_items + events.item[late], events.time_s[late]
+    by_time = np.lexsort((time_s, key))
+    key, first = np.unique(key[by_time], return_index=True)
+    return Future(key, time_s[by_time][first], events.n_items)
 
 
 def label(part: Slice, future: Future) -> Labels:
