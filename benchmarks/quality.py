@@ -47,7 +47,7 @@ def measured(folder: str, source: str, settings: Settings) -> dict:
     early = positives.time_s < cut_s
     known, users = positives.where(early), users_of_both(positives, early)
     started = time.monotonic()
-    slates = recommend(known.user, known.item, known.time_s, users, N_LISTED)
+    slates = recommend(known.events, users, N_LISTED)
     seconds = time.monotonic() - started
     entries = compete(positives.user, positives.item, positives.time_s, cut_s, users, slates.items)
     print(folder, *table(entries), f"ours: {slates.recipe}; {seconds:.1f} s", "", sep="\n")

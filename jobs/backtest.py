@@ -65,13 +65,13 @@ def main(args: argparse.Namespace, settings: Settings) -> int:
 
 def comparison(positives: Positives, known: Positives, users: np.ndarray, cut_s: float) -> Iterator[str]:
     """Lines of two tables: of what is new to people, then of the next basket."""
-    before, events = ((part.user, part.item, part.time_s) for part in (known, positives))
-    slates = recommend(*before, users, N_LISTED)
+    events = positives.user, positives.item, positives.time_s
+    slates = recommend(known.events, users, N_LISTED)
     entries = compete(*events, cut_s, users, slates.items)
     yield from table(entries)
     yield f"ours: {slates.recipe}"
     yield ""
-    repeated = again(*before, users, slates)
+    repeated = again(known.events, users, slates)
     yield from table_again(compete_again(*events, cut_s, users, repeated.items, best_single(entries)))
     yield f"ours: {repeated}"
 
@@ -82,7 +82,7 @@ def users_of_both(positives: Positives, early: np.ndarray) -> np.ndarray:
 
 def write_lists(path: Path, positives: Positives, known: Positives, users: np.ndarray) -> None:
     """One row a user and rank."""
-    slates = recommend(known.user, known.item, known.time_s, users, N_LISTED)
+    slates = recommend(known.events, users, N_LISTED)
     filled = slates.items >= 0
     rank = np.tile(np.arange(1, filled.shape[1] + 1, dtype=np.int32), (len(users), 1))
     columns = {

@@ -47,7 +47,7 @@ def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict[str,
     stored = load_model(recipe, inputs)
     rebuy = rebuy_tonight(inputs["rules"], inputs["items"], inputs["item_dictionary"], as_of)
     night = Night(recipe, stored, new_items(inputs["content_neighbors"], stored), rebuy, settings.candidates)
-    factors = inputs["user_factors"].groupBy("user_id").pivot("source", list(stored.by_factors)).agg(F.first("vector"))
+    factors = inputs["user_factors"].groupBy("user_id").pivot("source", list(stored.by_vector)).agg(F.first("vector"))
     people = histories(inputs["interactions"]).join(factors, "user_id", how="left")
     shared = people.sparkSession.sparkContext.broadcast(night)
 
@@ -98,9 +98,9 @@ def propose_block(block: pa.RecordBatch, night: Night) -> pa.RecordBatch:
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, "blas"):
-        people, *out = read_block(block, night)
-        factors = {name: vectors_of(block[name], night.stored.width(name)) for name in night.stored.by_factors}
-        model = night.stored.with_users(factors)
+        vectors = {name: vectors_of(block[name], night.stored.width(name)) for name in night.stored.by_vector}
+        people, *out = read_block(block, vectors, night)
+        model = night.stored.with_users(vectors)
         barred = barred_cells(people, *out, night.stored)
         best = first(night.recipe, model, people, np.arange(block.num_rows), night.wanted.n_items, barred)
         new = night.new.alike(people, night.wanted.n_new, *out)
@@ -135,14 +135,17 @@ def in_one(best: Best, new: tuple, stored: Stored) -> Rows:
     )
 
 
-def read_block(block: pa.RecordBatch, night: Night) -> tuple[People, np.ndarray, np.ndarray]:
+def read_block(
+    block: pa.RecordBatch, vectors: Mapping[str, np.ndarray], night: Night
+) -> tuple[People, np.ndarray, np.ndarray]:
     """What the users of a block like; and parallel, positions of users and item_idx that may not be shown to them."""
     user = np.repeat(np.arange(block.num_rows), pc.list_value_length(block["item_idx"]).to_numpy())
     item_idx, micro, first_us, last_us, bought_us = (
         block[name].flatten().to_numpy() for name in ("item_idx", "weight_micro", "first_us", "last_us", "bought_us")
     )
     liked = micro > 0
-    people = people_of(user[liked], item_idx[liked], first_us[liked], last_us[liked], block.num_rows, night.stored)
+    times = first_us[liked], last_us[liked]
+    people = people_of(user[liked], item_idx[liked], *times, vectors, night.stored, block.num_rows)
     out = ~night.rebuy.comes_back(item_idx, bought_us)
     return people, user[out], item_idx[out]
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 
 from conf.settings import Settings
-from jobs.kernels.positives import positive_events, sampled
+from jobs.kernels.positives import TOLD, positive_events, sampled
 from jobs.kernels.recipe.labels import Events
 from jobs.kernels.recipe.recommend import Recipe, learn
 from jobs.kernels.recipe.stored import from_row
@@ -22,8 +22,8 @@ from schemas.tables import METRICS
 
 
 def transform(inputs: Mapping[str, pa.Table], as_of: datetime, settings: Settings) -> dict:
-    """events, event_weights, live_recipe → metrics; empty where no known user took anything new lately."""
-    known = positive_events(inputs["events"], inputs["event_weights"])
+    """events, event_weights, items, users, live_recipe → metrics; empty where nobody known took anything new lately."""
+    known = positive_events(*(inputs[table] for table in TOLD))
     live = [from_row(row) for row in inputs["live_recipe"].to_pylist()]
     rows, measured = judge(sampled(known, settings.recipe.max_events).events, next(iter(live), None), as_of, settings)
     measured["shipped"] = inputs["recipe"]["description"].to_pylist()[0]
@@ -48,7 +48,7 @@ def judge(events: Events, live: Recipe | None, as_of: datetime, settings: Settin
 
 JOB = Job(
     name="evaluate",
-    inputs=("events", "event_weights", "recipe", "live_recipe"),
+    inputs=(*TOLD, "recipe", "live_recipe"),
     outputs=("metrics",),
     settings=("recipe", "evaluate", "interactions"),
     engine="local",

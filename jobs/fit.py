@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from conf.settings import Fit, Settings
-from jobs.kernels.positives import MICROSECONDS, Known, positive_events
+from jobs.kernels.positives import MICROSECONDS, TOLD, Known, positive_events
 from jobs.kernels.recipe.candidates import fit_model
 from jobs.kernels.recipe.labels import Events
 from jobs.kernels.recipe.past import Past
@@ -28,16 +28,16 @@ OUTPUTS = ("user_factors", "item_factors", "item_weights", "item_features", "pro
 
 
 def transform(inputs: Mapping[str, pa.Table], as_of: datetime, settings: Settings) -> dict:
-    """events, event_weights, item_dictionary, recipe → OUTPUTS, all empty when nobody likes anything."""
-    known = positive_events(inputs["events"], inputs["event_weights"])
+    """events, event_weights, items, users, item_dictionary, recipe → OUTPUTS, all empty when nobody likes anything."""
+    known = positive_events(*(inputs[table] for table in TOLD))
     if not len(known.events.user):
         return {name: arrow_schema(TABLES[name]).empty_table() for name in OUTPUTS}
     recipe = from_row(inputs["recipe"].to_pylist()[0])
     events, item_idx = by_index(known, inputs["item_dictionary"])
     withheld = withhold(events, n_probes(events.n_users, settings.fit), seed=int(as_of.timestamp() // DAY_S))
     keep = withheld.keep
-    past = Past(events.user[keep], events.item[keep], events.time_s[keep], events.n_users, events.n_items)
-    tables = to_tables(fit_model(recipe.chosen, past, past.now), known.user_ids, item_idx)
+    past = events.past(keep)
+    tables = to_tables(fit_model(recipe.chosen, past, past.now), past, known.user_ids, item_idx)
     measured = {"n_users": events.n_users, "n_items": events.n_items, "n_events": len(events.user)}
     return tables | {"probes": probes(past, withheld, known.user_ids, item_idx), "measured": measured}
 
@@ -46,8 +46,10 @@ def by_index(known: Known, dictionary: pa.Table) -> tuple[Events, np.ndarray]:
     """The events with items coded by rising item_idx, and the item_idx of each code."""
     place = pc.index_in(pa.array(known.item_ids, pa.string()), dictionary["item_id"].combine_chunks())
     item_idx = dictionary["item_idx"].to_numpy()[place.to_numpy()].astype(np.int64)
-    code = np.argsort(np.argsort(item_idx)).astype(np.int32)
-    return replace(known.events, item=code[known.events.item]), np.sort(item_idx)
+    order = np.argsort(item_idx)
+    code, context = np.argsort(order).astype(np.int32), known.events.context
+    moved = context.of_codes(np.arange(known.events.n_users), order)
+    return replace(known.events, item=code[known.events.item], context=moved), item_idx[order]
 
 
 def n_probes(n_users: int, wanted: Fit) -> int:
@@ -76,7 +78,7 @@ def by_user(users: np.ndarray, user: np.ndarray, values: np.ndarray) -> pa.ListA
 
 JOB = Job(
     name="fit",
-    inputs=("events", "event_weights", "item_dictionary", "recipe"),
+    inputs=(*TOLD, "item_dictionary", "recipe"),
     outputs=OUTPUTS,
     settings=("fit", "interactions"),
     engine="local",

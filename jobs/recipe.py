@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 
 from conf.settings import Settings
-from jobs.kernels.positives import positive_events, sampled
+from jobs.kernels.positives import TOLD, positive_events, sampled
 from jobs.kernels.recipe.recommend import learn
 from jobs.kernels.recipe.stored import to_row
 from jobs.rim.lineage import Job
@@ -19,8 +19,8 @@ from schemas.tables import RECIPE
 
 
 def transform(inputs: Mapping[str, pa.Table], as_of: datetime, settings: Settings) -> dict:
-    """events, event_weights → recipe."""
-    known = positive_events(inputs["events"], inputs["event_weights"])
+    """events, event_weights, items, users → recipe."""
+    known = positive_events(*(inputs[table] for table in TOLD))
     taught = sampled(known, settings.recipe.max_events)
     recipe = learn(taught.events, settings.recipe.seed)
     measured = {"n_events": len(taught.events.user), "judged": recipe.choice.judged, "recipe": str(recipe)}
@@ -29,7 +29,7 @@ def transform(inputs: Mapping[str, pa.Table], as_of: datetime, settings: Setting
 
 JOB = Job(
     name="recipe",
-    inputs=("events", "event_weights"),
+    inputs=TOLD,
     outputs=("recipe",),
     settings=("recipe", "interactions"),
     engine="local",

@@ -195,7 +195,7 @@ ITEM_NEIGHBORS = Table(
     ),
 )
 
-FITTED = C("source", "string", "name of the fitted source: one of the recipe's")
+FITTED = C("source", "string", "name of the fitted source: one of the recipe's, or of affinities")
 
 RECIPE = Table(
     "recipe",

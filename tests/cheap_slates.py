@@ -5,17 +5,21 @@ import numpy as np
 from jobs.kernels.recipe.candidates import fit_model
 from jobs.kernels.recipe.choose import Choice
 from jobs.kernels.recipe.grid import GRID
-from jobs.kernels.recipe.past import Past
+from jobs.kernels.recipe.labels import Events
 from jobs.kernels.recipe.recommend import Recipe, Slates, rank
 
 CHEAP = {name: GRID[name][0] for name in ("bm25", "walk_fading", "baskets")}
 RECIPE = Recipe(CHEAP, Choice("single", "popularity_30", ()), [])
 
 
-def cheap_slates(user: np.ndarray, item: np.ndarray, time_s: np.ndarray, users: np.ndarray, n: int = 20) -> Slates:
+def events_of(user: np.ndarray, item: np.ndarray, time_s: np.ndarray) -> Events:
+    """Parallel arrays of codes and seconds as events."""
+    return Events(user, item, time_s, int(user.max()) + 1, int(item.max()) + 1)
+
+
+def cheap_slates(events: Events, users: np.ndarray, n: int = 20) -> Slates:
     """As ``recommend`` gives them."""
-    known_users, known_items = np.unique(user), np.unique(item)
-    codes = np.searchsorted(known_users, user), np.searchsorted(known_items, item)
-    past = Past(*codes, time_s, len(known_users), len(known_items))
+    events, known_users, known_items = events.dense()
+    past = events.past()
     items, scores = rank(RECIPE, fit_model(CHEAP, past, past.now), past, np.searchsorted(known_users, users), n)
     return Slates(np.where(items >= 0, known_items[items], -1), scores, RECIPE)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cheap_slates import CHEAP, cheap_slates
+from cheap_slates import CHEAP, cheap_slates, events_of
 
 from conf.settings import load_settings
 from jobs.kernels.basket_contest import basket_trial, compete_again, frequency, next_baskets
@@ -124,8 +124,8 @@ def staples(n_users: int = 80, seed: int = 0) -> tuple[np.ndarray, np.ndarray, n
 def test_where_nobody_takes_again_the_slates_are_the_answer():
     rows = [(user, (user + day) % 40, day) for user in range(60) for day in range(0, 30, 2)]
     user, item, time_s = arrays(rows)
-    slates = cheap_slates(user, item, time_s, np.arange(60))
-    found = again(user, item, time_s, np.arange(60), slates)
+    slates = cheap_slates(events_of(user, item, time_s), np.arange(60))
+    found = again(events_of(user, item, time_s), np.arange(60), slates)
     assert (found.form, found.judged) == ("new", {})
     assert found.items is slates.items
     assert "nobody takes again" in str(found)
@@ -133,16 +133,16 @@ def test_where_nobody_takes_again_the_slates_are_the_answer():
 
 def test_staples_of_today_come_first_and_codes_and_order_of_rows_change_nothing():
     user, item, time_s = staples()
-    users = np.arange(0, 80, 2)
-    found = again(user, item, time_s, users, cheap_slates(user, item, time_s, users))
+    events, users = events_of(user, item, time_s), np.arange(0, 80, 2)
+    found = again(events, users, cheap_slates(events, users))
     assert found.form == "model"
     assert found.judged["model"] > 1.1 * found.judged["habit"] > 1.1 * found.judged["new"]
     own = [set(item[(user == one) & (time_s == time_s[user == one].max())]) for one in users]
     assert np.mean([len(mine & set(row[:4].tolist())) for mine, row in zip(own, found.items, strict=True)]) > 2.5
     assert all(len(set(row)) == 20 and -1 not in row for row in found.items.tolist())
     shuffled = np.random.default_rng(1).permutation(len(user))
-    coded = user[shuffled] + 7, item[shuffled] * 3, time_s[shuffled]
-    other = again(*coded, users + 7, cheap_slates(*coded, users + 7))
+    coded = events_of(user[shuffled] + 7, item[shuffled] * 3, time_s[shuffled])
+    other = again(coded, users + 7, cheap_slates(coded, users + 7))
     assert (other.items).tolist() == (found.items * 3).tolist()
 
 
@@ -184,8 +184,7 @@ def test_in_a_shop_that_rebuys_ours_is_above_personal_frequency(data_dir, monkey
     cut_s = rows.time_at(0.8)
     early = rows.time_s < cut_s
     known, users = rows.where(early), np.intersect1d(rows.user[early], rows.user[~early])
-    before = known.user, known.item, known.time_s
-    ours = again(*before, users, cheap_slates(*before, users))
+    ours = again(known.events, users, cheap_slates(known.events, users))
     best = Method("popularity, recent", popularity, {"days": 30})
     entries = compete_again(rows.user, rows.item, rows.time_s, cut_s, users, ours.items, best)
     nightshelf, *others = (entry.measures["ndcg@10"] for entry in entries)

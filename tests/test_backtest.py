@@ -127,8 +127,7 @@ def test_nothing_after_the_cut_leaks_into_the_next_basket(tmp_path):
         rows = read_positives(source, str(tmp_path / name), load_settings())
         early = rows.time_s < START + 48 * DAY_S
         known, users = rows.where(early), users_of_both(rows, early)
-        before = known.user, known.item, known.time_s
-        ours = again(*before, users, cheap_slates(*before, users))
+        ours = again(known.events, users, cheap_slates(known.events, users))
         found.append((ours.judged, np.where(ours.items >= 0, rows.item_ids[ours.items], "").tolist()))
     assert found[0] == found[1]
     assert found[0][0]["habit"] > found[0][0]["new"]  # people did take again, before the cut

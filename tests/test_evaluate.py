@@ -10,7 +10,7 @@ from lake_fixtures import WEIGHTS, add_batch, rows
 
 from conf.settings import Settings, load_settings
 from jobs.evaluate import transform
-from jobs.kernels.positives import positive_events
+from jobs.kernels.positives import TOLD, positive_events
 from jobs.kernels.recipe.recommend import learn
 from jobs.kernels.recipe.stored import to_row
 from jobs.kernels.rolling import events_before, roll
@@ -19,7 +19,7 @@ from jobs.rim.lake import Lake
 from jobs.rim.lineage import Lineage
 from jobs.rim.runner import run_steps
 from schemas.arrow import arrow_schema
-from schemas.tables import METRICS, RECIPE
+from schemas.tables import METRICS, RECIPE, TABLES
 
 BEGIN = datetime(2026, 1, 15, tzinfo=UTC)  # of a period of seven days, counted from 1970
 EVENT_WEIGHTS = rows("event_weights", *({"source": "shop"} | weight for weight in WEIGHTS))
@@ -46,6 +46,8 @@ def inputs_of(events: list[dict], live: list[dict] = ()) -> dict[str, pa.Table]:
     return {
         "events": rows("events", *events),
         "event_weights": EVENT_WEIGHTS,
+        "items": arrow_schema(TABLES["items"]).empty_table(),
+        "users": arrow_schema(TABLES["users"]).empty_table(),
         "recipe": recipe,
         "live_recipe": pa.Table.from_pylist(list(live), arrow_schema(RECIPE)),
     }
@@ -108,7 +110,7 @@ def test_the_judged_recipe_is_learned_before_the_days_it_is_tested_on():
     settings = small(evaluate={"days": 3})
     inputs = inputs_of(crowds(BEGIN, n_users=12), [stored()])
     found = transform(inputs, BEGIN, settings)
-    events = positive_events(inputs["events"], inputs["event_weights"]).events
+    events = positive_events(*(inputs[table] for table in TOLD)).events
     assert events.n_items == 40 == len(set(inputs["events"]["item_id"].to_pylist())) - 1  # not what came back
     recipe = learn(events_before(events, BEGIN.timestamp() - 3 * 86_400), 0)
     expected = roll(events, recipe, None, BEGIN.timestamp(), 3, 1_000, 0)

@@ -34,20 +34,25 @@ def row_of(**chosen: Setting) -> pa.Table:
 
 def fitted(events: pa.Table, using: pa.Table, settings=EVERYBODY, as_of: datetime = NIGHT) -> dict:
     known = sorted(set(events["item_id"].to_pylist()), reverse=True)  # so that indices do not rise with ids
-    inputs = {"events": events, "event_weights": WEIGHTS, "item_dictionary": dictionary("unheard of", *known)}
+    inputs = {"events": events, **BESIDE, "item_dictionary": dictionary("unheard of", *known)}
     return fit.transform(inputs | {"recipe": using}, as_of, settings)
 
 
 WEIGHTS = rows("event_weights", {}, {"kind": "dislike", "weight_micro": -1_000_000})
+BESIDE = {"event_weights": WEIGHTS} | {name: arrow_schema(TABLES[name]).empty_table() for name in ("items", "users")}
 
 
 def learned(events: pa.Table) -> pa.Table:
     """What the weekly job makes of these events: of few, every source of the grid, untuned."""
-    return recipe.transform({"events": events, "event_weights": WEIGHTS}, NIGHT, load_settings())["recipe"]
+    return recipe.transform({"events": events, **BESIDE}, NIGHT, load_settings())["recipe"]
 
 
 def matrix(table: pa.Table) -> np.ndarray:
     return np.array(table["vector"].to_pylist(), np.float32)
+
+
+def of_als(table: pa.Table) -> pa.Table:
+    return table.filter(pc.equal(table["source"], "als"))
 
 
 def shuffled(table: pa.Table) -> pa.Table:
@@ -66,8 +71,7 @@ def checkerboard() -> pa.Table:
 
 def test_a_checkerboard_is_completed():
     result = fitted(checkerboard(), row_of(**ALS))
-    users, items = result["user_factors"], result["item_factors"]
-    assert set(users["source"].to_pylist()) == set(items["source"].to_pylist()) == {"als"}
+    users, items = (of_als(result[table]) for table in ("user_factors", "item_factors"))
     assert sorted(users["user_id"].to_pylist()) == [f"u{u:02}" for u in range(N)]
     assert items["item_idx"].to_pylist() == list(range(1, N + 1))  # 0 is nobody's, 1 is i19
     assert result["measured"] == {"n_users": N, "n_items": N, "n_events": N * (N // 2 - 1)}
@@ -156,8 +160,8 @@ def test_tables_are_as_their_schemas_say():
         assert len({tuple(key.values()) for key in keys}) == len(keys), name
     by_factors = set(result["user_factors"]["source"].to_pylist())
     by_neighbors = set(result["item_weights"]["source"].to_pylist())
-    assert by_factors | by_neighbors == set(NARROW)
-    assert by_factors == {"als", "als_fading"} == set(result["item_factors"]["source"].to_pylist())
+    assert by_factors | by_neighbors == {*NARROW, "hour"}
+    assert by_factors == {"als", "als_fading", "hour"} == set(result["item_factors"]["source"].to_pylist())
 
 
 # hardly anything
@@ -166,7 +170,7 @@ def test_tables_are_as_their_schemas_say():
 @pytest.mark.parametrize("content", [(), ({"kind": "dislike"},), ({"user_id": None},), ({"item_id": None},)])
 def test_nobody_gives_empty_tables(content):
     told = rows("events", *content)
-    inputs = {"events": told, "event_weights": WEIGHTS, "item_dictionary": dictionary("a"), "recipe": learned(told)}
+    inputs = {"events": told, **BESIDE, "item_dictionary": dictionary("a"), "recipe": learned(told)}
     result = fit.transform(inputs, NIGHT, load_settings())
     assert set(result) == set(fit.OUTPUTS)
     for name in fit.OUTPUTS:

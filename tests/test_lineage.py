@@ -142,10 +142,10 @@ def test_each_raw_table_touches_its_readers(lake):
     start = versions(lake)
     add_batch(lake, users=[{"country": "FR"}])
     with_users = versions(lake)
-    assert changed(start, with_users) == {"cold", *RANKED, "trending"}
+    assert changed(start, with_users) == {"cold", "fit", *RANKED, "trending"}
     add_batch(lake, items=[{"title": "A"}])
     with_items = versions(lake)
-    assert changed(with_users, with_items) == {"cold", *RANKED, "trending"}
+    assert changed(with_users, with_items) == {"cold", "fit", *RANKED, "trending"}
     add_batch(lake)
     assert versions(lake) == with_items  # an empty hour
     add_batch(lake, weights=WEIGHTS[:1])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from cheap_slates import events_of as events_in
 
 from jobs.kernels.recipe import choose, grid, ranker, sources
 from jobs.kernels.recipe.candidates import FAR, Slice, candidates, fit_model
@@ -307,7 +308,7 @@ def crowds(n_users: int = 60, n_items: int = 40, seed: int = 0):
 
 def test_recommend_finds_each_crowds_own_and_never_what_is_owned():
     user, item, time_s = crowds()
-    slates = recommend(user, item, time_s, np.arange(60), 5)
+    slates = recommend(events_in(user, item, time_s), np.arange(60), 5)
     owned = {(u, i) for u, i in zip(user.tolist(), item.tolist(), strict=True)}
     shown = [(u, i) for u, row in enumerate(slates.items.tolist()) for i in row if i >= 0]
     assert len(shown) == 60 * 5
@@ -318,8 +319,8 @@ def test_recommend_finds_each_crowds_own_and_never_what_is_owned():
 
 def test_recommend_repeats_itself_whatever_the_codes_and_the_order_of_rows():
     user, item, time_s = crowds()
-    first = recommend(user, item, time_s, np.arange(60), 5)
+    first = recommend(events_in(user, item, time_s), np.arange(60), 5)
     shuffled = np.random.default_rng(1).permutation(len(user))
-    again = recommend(user[shuffled] + 7, item[shuffled] * 3, time_s[shuffled], np.arange(60) + 7, 5)
+    again = recommend(events_in(user[shuffled] + 7, item[shuffled] * 3, time_s[shuffled]), np.arange(60) + 7, 5)
     assert (first.items * 3).tolist() == again.items.tolist()
     assert first.scores.tolist() == again.scores.tolist()

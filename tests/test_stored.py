@@ -9,6 +9,7 @@ from lake_fixtures import rows
 
 from jobs.kernels.recipe.candidates import FAR, POPULAR_DAYS, Slice, candidates, fit_model
 from jobs.kernels.recipe.choose import FORMS, Choice
+from jobs.kernels.recipe.context import N_WORDS, UNKNOWN, Context, Searches
 from jobs.kernels.recipe.describe import ITEM_NAMES
 from jobs.kernels.recipe.grid import tried
 from jobs.kernels.recipe.labels import Events, label, split
@@ -34,7 +35,19 @@ def taken() -> Events:
         own = random.permutation([item for item in warm if item % 3 == user % 3])[:9]
         told += [(user, item, day) for item, day in zip(own, np.sort(random.uniform(0, 60, len(own))), strict=True)]
     user, item, day = np.array(told).T
-    return Events(user.astype(np.int32), item.astype(np.int32), np.round(day * DAY_S), N_USERS, N_ITEMS)
+    events = Events(user.astype(np.int32), item.astype(np.int32), np.round(day * DAY_S), N_USERS, N_ITEMS)
+    return replace(events, context=context_of_crowds(events))
+
+
+def context_of_crowds(events: Events) -> Context:
+    """Crowds have their devices and categories, people search for words of their own, one item has no price."""
+    n = len(events.user)
+    price = np.where(events.item == 3, np.nan, 1.0 + events.item)
+    words = sp.random(N_ITEMS + N_USERS, N_WORDS, 0.1, "csr", random_state=4)
+    searches = Searches(np.arange(N_USERS), np.linspace(0, 60, N_USERS) * DAY_S, words[N_ITEMS:])
+    circumstances = {"device": events.user % 3, "country": np.arange(n) % 2 - 1}
+    category = np.where(np.arange(N_ITEMS) == 4, UNKNOWN, np.arange(N_ITEMS) % 3)
+    return Context(circumstances, price, category, words[:N_ITEMS], searches)
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +71,8 @@ def model(learned, past):
 
 
 @pytest.fixture(scope="module")
-def tables(model):
-    return to_tables(model, USER_IDS, ITEM_IDX)
+def tables(model, past):
+    return to_tables(model, past, USER_IDS, ITEM_IDX)
 
 
 def formed(recipe: Recipe, form: str) -> Recipe:
@@ -102,18 +115,18 @@ def loaded(recipe: Recipe, tables, shuffled: bool = False) -> Stored:
     return load_model(recipe, mixed if shuffled else tables)
 
 
-def with_everybody(stored: Stored, tables):
-    found = {name: np.zeros((N_USERS, stored.width(name)), np.float32) for name in stored.by_factors}
+def of_everybody(stored: Stored, tables):
+    found = {name: np.zeros((N_USERS, stored.width(name)), np.float32) for name in stored.by_vector}
     for row in tables["user_factors"].to_pylist():
         found[row["source"]][int(row["user_id"][1:])] = row["vector"]
-    return stored.with_users(found)
+    return found
 
 
-def people_in(stored: Stored):
+def people_in(stored: Stored, vectors):
     """Everybody's cells, in no order, as the job candidates reads them."""
     events, order = taken(), np.random.default_rng(3).permutation(len(taken().user))
     micro = (events.time_s * 1e6).astype(np.int64)[order]
-    return people_of(events.user[order], ITEM_IDX[events.item[order]], micro, micro, N_USERS, stored)
+    return people_of(events.user[order], ITEM_IDX[events.item[order]], micro, micro, vectors, stored, N_USERS)
 
 
 @pytest.mark.parametrize("form", ["fused", *FORMS])
@@ -122,7 +135,8 @@ def test_the_stored_fit_gives_the_lists_of_the_one_in_memory(learned, past, mode
     recipe, users = formed(learned, form), np.arange(N_USERS)
     wanted = first(recipe, model, past, users, 12)
     stored = loaded(from_row(to_row(recipe)), tables, shuffled)
-    found = first(from_row(to_row(recipe)), with_everybody(stored, tables), people_in(stored), users, 12)
+    vectors = of_everybody(stored, tables)
+    found = first(from_row(to_row(recipe)), stored.with_users(vectors), people_in(stored, vectors), users, 12)
     assert len(found.user) == 12 * N_USERS
     assert stored.item_idx[found.item].tolist() == ITEM_IDX[wanted.item].tolist()
     for name in ("user", "place", "speaker"):
@@ -151,7 +165,8 @@ def test_popular_items_are_those_of_the_fit(learned, model, tables):
 def test_who_is_not_given_vectors_keeps_none(learned, tables):
     stored = loaded(learned, tables)
     assert stored.by_factors == ("als", "als_fading")
-    assert stored.width("als") == 32
+    assert stored.by_vector == ("als", "als_fading", "device", "hour", "search")  # one country only is known
+    assert (stored.width("als"), stored.width("device"), stored.width("search")) == (32, 3, N_WORDS)
     only = stored.with_users({"als": np.ones((1, 32), np.float32)})
     assert [len(only.sources[name].users) for name in stored.by_factors] == [1, 0]
 
@@ -173,7 +188,7 @@ def test_people_are_their_known_cells(learned, tables):
     stored = loaded(learned, tables)
     user, item_idx = np.array([2, 0, 2, 1, 0]), np.array([4, 25, 1, 22, 1])
     first_us, last_us = (np.array(values, np.int64) * 1_000_000 for values in ([5, 3, 2, 9, 1], [6, 4, 2, 9, 8]))
-    people = people_of(user, item_idx, first_us, last_us, 4, stored)
+    people = people_of(user, item_idx, first_us, last_us, {}, stored, 4)
     assert people.cell_user.tolist() == [0, 0, 2, 2]  # user 1 has only what is unknown, user 3 nothing
     assert people.cell_item.tolist() == [0, 7, 0, 1]
     assert people.cell_last.tolist() == [8, 4, 2, 6]

@@ -7,8 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.kernels.recipe.labels import Events
+from jobs.kernels.surroundings import context_of
 
 MICROSECONDS = 1e6
+TOLD = ("events", "event_weights", "items", "users")  # tables ``positive_events`` makes them of
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,12 @@ class Known:
     item_ids: np.ndarray  # rising
 
 
-def positive_events(events: pa.Table, weights: pa.Table) -> Known:
+def positive_events(
+    events: pa.Table, weights: pa.Table, items: pa.Table | None = None, users: pa.Table | None = None
+) -> Known:
     """The events of known users whose weight is above 0; ``weights`` is the table event_weights.
+
+    With ``items``, and ``users`` where they are at hand, all that stands beside the events comes with them.
 
     Users are coded by a hash of what they took and when: sums round by their order and samples are drawn by it, and in
     the order of pseudonyms another secret would give slightly other lists.
@@ -34,14 +40,24 @@ def positive_events(events: pa.Table, weights: pa.Table) -> Known:
     place = np.argsort(content_order(user, item, time_us, len(user_ids)))
     user_ids, user = user_ids[np.argsort(place)], place[user]
     order = np.lexsort((item, time_us, user))
+    context = None
+    if items is not None:
+        context = context_of(rows.take(order), searches(events), user_ids, item_ids, items, users)
     coded = Events(
         user[order].astype(np.int32),
         item[order].astype(np.int32),
         time_us[order] / MICROSECONDS,
         len(user_ids),
         len(item_ids),
+        context,
     )
     return Known(coded, user_ids, item_ids)
+
+
+def searches(events: pa.Table) -> pa.Table:
+    """Those whose user and words are known."""
+    said = pc.and_(pc.is_valid(events["user_id"]), pc.is_valid(events["query"]))
+    return events.filter(pc.and_(pc.equal(events["kind"], "search"), said))
 
 
 def is_positive(events: pa.Table, weights: list[dict]) -> pa.ChunkedArray:
@@ -81,7 +97,5 @@ def sampled(known: Known, most: int) -> Known:
     if len(events.user) <= most:
         return known
     n_users = int(events.user[most])  # the user whose events cross the limit is left out
-    kept = events.user < max(n_users, 1)
-    items, item = np.unique(events.item[kept], return_inverse=True)
-    coded = Events(events.user[kept], item.astype(np.int32), events.time_s[kept], max(n_users, 1), len(items))
-    return Known(coded, known.user_ids[: max(n_users, 1)], known.item_ids[items])
+    coded, users, items = events.dense(events.user < max(n_users, 1))
+    return Known(coded, known.user_ids[users], known.item_ids[items])

@@ -136,8 +136,8 @@ def day_from(
     max_users: int,
     seed: int,
 ) -> Day:
-    known, users, items = known_before(events, cut_s)
-    past = Past(known.user, known.item, known.time_s, known.n_users, known.n_items)
+    known, users, items = events.dense(events.time_s < cut_s)
+    past = known.past()
     listed = lister(past, users, items, recipes, cut_s)
     at = cells.of_day(cut_s)
     is_warm = cells.is_warm(at, cut_s)
@@ -169,16 +169,7 @@ def rows_of(lists: Lists, at: np.ndarray) -> Lists:
 
 def events_before(events: Events, cut_s: float) -> Events:
     """Coded anew, in the same order: who and what comes later changes nothing."""
-    return known_before(events, cut_s)[0]
-
-
-def known_before(events: Events, cut_s: float) -> tuple[Events, np.ndarray, np.ndarray]:
-    """As ``events_before``, and what the codes of its users and items were."""
-    early = events.time_s < cut_s
-    users, user = np.unique(events.user[early], return_inverse=True)
-    items, item = np.unique(events.item[early], return_inverse=True)
-    coded = Events(user.astype(np.int32), item.astype(np.int32), events.time_s[early], len(users), len(items))
-    return coded, users, items
+    return events.dense(events.time_s < cut_s)[0]
 
 
 def lister(

@@ -147,10 +147,22 @@ class Lineage:
         if table == "event_weights":
             return content_hash({batch.source: batch.accounts.get("weights") for batch in self.batches})
         if table != "events":
-            return content_hash([b.batch_id for b in self.batches if b.files.get(table)])
+            known = self.batches[: self.catalogue_snapshot(of)]
+            return content_hash([b.batch_id for b in known if b.files.get(table)])
         low = hour_key(self.window_start(of)) if of.window else ""
         high = hour_key(self.moment(of) - timedelta(microseconds=1))  # the last hour with a moment before it
         return content_hash([b.batch_id for b in self.batches if any(low <= hour <= high for hour in b.hours())])
+
+    def catalogue_snapshot(self, of: Job) -> int:
+        """The newest batch whose items and users the job reads.
+
+        One as of an earlier moment reads none that came after the last event it reads: it holds for its period.
+        """
+        if self.moment(of) == self.as_of:
+            return self.snapshot
+        high = hour_key(self.moment(of) - timedelta(microseconds=1))
+        told = [batch.number for batch in self.batches if any(hour <= high for hour in batch.hours())]
+        return max(told, default=self.snapshot)
 
     def inputs(self, of: Job) -> dict[str, str]:
         """The version of each input table, and of the rules where the job uses some."""

@@ -11,7 +11,10 @@ from jobs.rim.lineage import LIVE_RECIPE, MAKERS, RAW, Job, Lineage, code_versio
 from jobs.rim.manifest import Batch, DataFile, Manifest, iso
 from schemas.tables import SCHEMA_VERSION, TABLES
 
-EVENT_COLUMNS = ("user_id", "item_id", "event_time", "kind", "value", "source")  # what a local job gets of events
+EVENT_COLUMNS = (  # what a local job gets of events
+    *("user_id", "item_id", "event_time", "kind", "value", "source"),
+    *("price", "country", "device", "query"),
+)
 
 
 def run_steps(
@@ -89,7 +92,7 @@ def read_inputs(of: Job, lineage: Lineage, session) -> Mapping:
 def read_arrow(table: str, of: Job, lineage: Lineage):
     lake = lineage.lake
     if table in ("items", "users"):
-        return lake.current(table, lineage.snapshot, lineage.moment(of))
+        return lake.current(table, lineage.catalogue_snapshot(of), lineage.moment(of))
     if table == "item_dictionary":
         return lake.dictionary(lineage.snapshot)
     if table == "event_weights":

@@ -44,39 +44,30 @@ class Again:
         return f"owned and new ranked by {self.form}" + (f" (judged: {means})" if means else "; nobody takes again")
 
 
-def again(
-    user: np.ndarray, item: np.ndarray, time_s: np.ndarray, users: np.ndarray, slates: Slates, seed: int = 0
-) -> Again:
-    """The best items of each of ``users``, owned or not, after the positive events given, parallel arrays of codes.
+def again(events: Events, users: np.ndarray, slates: Slates, seed: int = 0) -> Again:
+    """The best items of each of ``users``, owned or not, after the positive events given.
 
     ``slates`` are those that ``recommend`` made of the same events for the same users: they say how long a list is,
     which settings the sources have, and in which order new items come. Where nobody takes anything again they are the
     answer, at no cost; else it is a fit of the quick sources at six cuts.
     """
-    known_users, user = np.unique(user, return_inverse=True)
-    known_items, item = np.unique(item, return_inverse=True)
-    events = Events(user.astype(np.int32), item.astype(np.int32), time_s, len(known_users), len(known_items))
+    events, known_users, known_items = events.dense()
     chosen = {name: setting for name, setting in slates.recipe.chosen.items() if name in SOURCES}
     parts = [part for share in CUTS if (part := labeled(events, share, chosen, seed)) is not None]
     form, judged = chosen_form(parts)
     if form == "new":
         return Again(slates.items, form, judged)
-    past, asked = Past(*events_before(events, np.inf)), np.searchsorted(known_users, users)
+    past, asked = events.past(), np.searchsorted(known_users, users)
     n = slates.items.shape[1]
     found = by_habit(past, asked, n) if form == "habit" else by_model(parts, chosen, past, asked, n)
     owned = np.isin(asked[:, None].astype(np.int64) * past.n_items + found, past.cell_key) & (found >= 0)
     return Again(woven(known_items[found], owned, slates.items), form, judged)
 
 
-def events_before(events: Events, cut_s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
-    early = events.time_s < cut_s
-    return events.user[early], events.item[early], events.time_s[early], events.n_users, events.n_items
-
-
 def labeled(events: Events, share: float, chosen: Mapping[str, Setting], seed: int) -> Labeled | None:
     """Owned items and new candidates at a cut with what became of them; None where too little was taken again."""
     cut_s = events.at(share)
-    past = Past(*events_before(events, cut_s))
+    past = events.past(events.time_s < cut_s)
     future = taken_after(events, past, cut_s)
     if np.isin(future.cell_key, past.cell_key).sum() <= FEWEST_TAKEN:
         return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from jobs.kernels.recipe.affinities import AFFINITY_NAMES, Vectors, affinities
 from jobs.kernels.recipe.describe import ITEM_NAMES, USER_NAMES, describe_items, describe_users
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import People
@@ -42,6 +43,7 @@ class Model:
     items: np.ndarray
     popular: tuple[np.ndarray, ...]  # item codes, most popular first
     warm: np.ndarray  # bool: somebody took it before the cut
+    affinities: Vectors
 
 
 def fit_model(
@@ -51,7 +53,7 @@ def fit_model(
     sources = {name: (fitted or {}).get(name) or setting.on(past) for name, setting in chosen.items()}
     warm = past.item_users > 0
     popular = tuple(most_popular(past.popularity(days), warm) for days in POPULAR_DAYS)
-    return Model(cut_s, sources, describe_items(past), popular, warm)
+    return Model(cut_s, sources, describe_items(past), popular, warm, past.item_affinities)
 
 
 def most_popular(popularity: np.ndarray, warm: np.ndarray) -> np.ndarray:
@@ -79,14 +81,15 @@ def candidates(model: Model, people: People, users: np.ndarray, barred: sp.csr_m
         ranks.mean(axis=1),
         ranks.min(axis=1),
     )
-    features = np.column_stack([scored, thing, person, *pairs]).astype(np.float32)
+    suited = affinities(people.affinities, model.affinities, people, users, user, item)
+    features = np.column_stack([scored, thing, person, *pairs, suited]).astype(np.float32)
     return Slice(model.cut_s, users, user, item, features, feature_names(model.sources))
 
 
 def feature_names(sources: Mapping[str, object]) -> tuple[str, ...]:
     """In the order of the columns."""
     scored = [f"{what}_{name}" for name in sources for what in ("score", "place")]
-    return (*scored, *ITEM_NAMES, *USER_NAMES, *PAIR_NAMES)
+    return (*scored, *ITEM_NAMES, *USER_NAMES, *PAIR_NAMES, *AFFINITY_NAMES)
 
 
 def block(

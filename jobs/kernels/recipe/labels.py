@@ -5,22 +5,39 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from jobs.kernels.recipe.candidates import Slice
+from jobs.kernels.recipe.context import Context
 from jobs.kernels.recipe.past import Past
 
 
 @dataclass(frozen=True)
 class Events:
-    """Parallel arrays of dense codes and seconds, and how many codes there are."""
+    """Parallel arrays of dense codes and seconds, how many codes there are, and what else is known of all of them."""
 
     user: np.ndarray
     item: np.ndarray
     time_s: np.ndarray
     n_users: int
     n_items: int
+    context: Context | None = None
 
     def at(self, share: float) -> float:
         """The moment before which a share of the events lies."""
         return float(np.quantile(self.time_s, share))
+
+    def past(self, keep: np.ndarray | None = None) -> Past:
+        """All of them, or those kept (bool), as what is known."""
+        keep = np.ones(len(self.user), bool) if keep is None else keep
+        context = self.context.of_events(keep) if self.context else None
+        return Past(self.user[keep], self.item[keep], self.time_s[keep], self.n_users, self.n_items, context)
+
+    def dense(self, keep: np.ndarray | None = None) -> tuple["Events", np.ndarray, np.ndarray]:
+        """Some of them (bool), users and items coded anew so that none is without an event, and their codes here."""
+        keep = np.ones(len(self.user), bool) if keep is None else keep
+        users, user = np.unique(self.user[keep], return_inverse=True)
+        items, item = np.unique(self.item[keep], return_inverse=True)
+        context = self.context.of_events(keep).of_codes(users, items) if self.context else None
+        coded = user.astype(np.int32), item.astype(np.int32), self.time_s[keep]
+        return Events(*coded, len(users), len(items), context), users, items
 
 
 @dataclass(frozen=True)
@@ -52,8 +69,7 @@ class Labels:
 
 def split(events: Events, cut_s: float) -> tuple[Past, Future]:
     """What is known strictly before the cut, and the new cells of its warm users and items."""
-    early = events.time_s < cut_s
-    past = Past(events.user[early], events.item[early], events.time_s[early], events.n_users, events.n_items)
+    past = events.past(events.time_s < cut_s)
     later = taken_after(events, past, cut_s)
     new = ~np.isin(later.cell_key, past.cell_key)
     return past, Future(later.cell_key[new], later.first_s[new], events.n_items)

@@ -4,15 +4,26 @@ from functools import cached_property
 
 import numpy as np
 
+from jobs.kernels.recipe.affinities import of_past
+from jobs.kernels.recipe.context import Context
 from jobs.kernels.recipe.people import DAY_S, People
 
 
 class Past(People):
     """Positive events strictly before a cut: parallel arrays of user, item (dense codes) and time_s, in any order."""
 
-    def __init__(self, user: np.ndarray, item: np.ndarray, time_s: np.ndarray, n_users: int, n_items: int):
+    def __init__(
+        self,
+        user: np.ndarray,
+        item: np.ndarray,
+        time_s: np.ndarray,
+        n_users: int,
+        n_items: int,
+        context: Context | None = None,
+    ):
         order = np.lexsort((item, time_s, user))
         self.user, self.item, self.time_s = user[order], item[order], time_s[order].astype(np.float64)
+        self.context = context.of_events(order) if context else None
         self.now = float(time_s.max())
         self.cell_key, cell = np.unique(self.user.astype(np.int64) * n_items + self.item, return_inverse=True)
         self.cell_count = np.bincount(cell).astype(np.float32)
@@ -24,6 +35,7 @@ class Past(People):
             user_last=latest(self.user, self.time_s, n_users),
             n_items=n_items,
         )
+        self.affinities, self.item_affinities = of_past(self)
 
     @cached_property
     def item_users(self) -> np.ndarray:

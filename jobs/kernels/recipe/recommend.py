@@ -9,7 +9,6 @@ from jobs.kernels.recipe.candidates import Model, Slice, candidates, fit_model
 from jobs.kernels.recipe.choose import LEARNED, UNLEARNED, Choice, choose, scores_of, with_far_views
 from jobs.kernels.recipe.grid import Setting, Tuned, tried, tune
 from jobs.kernels.recipe.labels import Events, label, sample, split
-from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import People
 from jobs.kernels.recipe.ranker import Labeled, fit_rankers, order
 from jobs.kernels.recipe.reasons import reasons, speakers
@@ -45,18 +44,14 @@ class Slates:
     recipe: Recipe
 
 
-def recommend(
-    user: np.ndarray, item: np.ndarray, time_s: np.ndarray, users: np.ndarray, n: int, seed: int = 0
-) -> Slates:
-    """The ``n`` best unseen items of each of ``users`` after the positive events given, parallel arrays of codes.
+def recommend(events: Events, users: np.ndarray, n: int, seed: int = 0) -> Slates:
+    """The ``n`` best unseen items of each of ``users`` after the positive events given.
 
     Items and users are coded anew, so that what only others know of changes nothing.
     """
-    known_users, user = np.unique(user, return_inverse=True)
-    known_items, item = np.unique(item, return_inverse=True)
-    events = Events(user.astype(np.int32), item.astype(np.int32), time_s, len(known_users), len(known_items))
+    events, known_users, known_items = events.dense()
     recipe = learn(events, seed)
-    past = Past(events.user, events.item, events.time_s, events.n_users, events.n_items)
+    past = events.past()
     model = fit_model(recipe.chosen, past, past.now)
     items, scores = rank(recipe, model, past, np.searchsorted(known_users, users), n)
     return Slates(np.where(items >= 0, known_items[items], -1), scores, recipe)

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from jobs.kernels.recipe import sources
+from jobs.kernels.recipe.affinities import ITEM_SIDE, PRODUCTS
 from jobs.kernels.recipe.candidates import POPULAR_DAYS, Model, most_popular
 from jobs.kernels.recipe.choose import Choice
 from jobs.kernels.recipe.describe import ITEM_NAMES, named
@@ -50,14 +51,21 @@ def from_row(row: Mapping) -> Recipe:
     return Recipe(chosen, Choice(row["form"], row["single"], ()), rankers)
 
 
-def to_tables(model: Model, user_ids: np.ndarray, item_idx: np.ndarray) -> dict[str, pa.Table]:
-    """user_factors, item_factors, item_weights, item_features; ``item_idx`` of the model's item codes, rising."""
+def to_tables(model: Model, past: People, user_ids: np.ndarray, item_idx: np.ndarray) -> dict[str, pa.Table]:
+    """user_factors, item_factors, item_weights, item_features; ``item_idx`` of the model's item codes, rising.
+
+    Affinities are stored as sources by factors are: under their names, which no source has.
+    """
     warm = np.flatnonzero(model.warm)
     items = item_idx[warm]
     by_factors = {name: source for name, source in model.sources.items() if isinstance(source, ByFactors)}
     by_neighbors = {name: source for name, source in model.sources.items() if isinstance(source, ByNeighbors)}
     users = [vectors("user_id", user_ids, name, source.users) for name, source in by_factors.items()]
     factors = [vectors("item_idx", items, name, source.items[warm]) for name, source in by_factors.items()]
+    for name, rows in past.affinities.items():
+        some = rows.any(axis=1)  # few people search
+        users.append(vectors("user_id", user_ids[some], name, rows[some]))
+    factors += [vectors("item_idx", items, name, rows[warm]) for name, rows in model.affinities.items()]
     weights = [weighted(items, name, source.weights[warm][:, warm]) for name, source in by_neighbors.items()]
     known_until = pa.array(np.full(len(warm), round(model.cut_s * MICROSECONDS)), pa.timestamp("us", "UTC"))
     described = pa.table({"item_idx": items, "vector": lists_of(model.items[warm]), "known_until": known_until})
@@ -91,7 +99,8 @@ def weighted(items: np.ndarray, name: str, weights: sp.csr_matrix) -> pa.Table:
 class Stored:
     """A fitted model out of the lake: its item codes are positions in ``item_idx``, which rises.
 
-    Its sources by factors have no users: ``with_users`` gives them those of one block.
+    Its sources by factors have no users: ``with_users`` gives them those of one block. ``by_vector`` names all that
+    user_factors holds: those sources, and affinities.
     """
 
     model: Model
@@ -101,9 +110,14 @@ class Stored:
     def by_factors(self) -> tuple[str, ...]:
         return tuple(name for name, source in self.model.sources.items() if isinstance(source, ByFactors))
 
+    @property
+    def by_vector(self) -> tuple[str, ...]:
+        return (*self.by_factors, *(name for name in PRODUCTS if name in self.model.affinities))
+
     def width(self, name: str) -> int:
-        """The length of a vector of one of ``by_factors``."""
-        return self.model.sources[name].items.shape[1]
+        """The length of a vector of one of ``by_vector``."""
+        affinities = self.model.affinities
+        return (affinities[name] if name in affinities else self.model.sources[name].items).shape[1]
 
     def codes(self, item_idx: np.ndarray) -> np.ndarray:
         """The item codes, -1 for items nobody had taken."""
@@ -127,28 +141,36 @@ def load_model(recipe: Recipe, tables: Mapping[str, pa.Table]) -> Stored:
     items = matrix_of(described["vector"], len(ITEM_NAMES))
     known_until = described["known_until"].cast(pa.int64())
     cut_s = known_until[0].as_py() / MICROSECONDS if len(item_idx) else 0.0
-    stored = Stored(Model(cut_s, {}, items, (), np.ones(len(item_idx), bool)), item_idx)
+    stored = Stored(Model(cut_s, {}, items, (), np.ones(len(item_idx), bool), {}), item_idx)
+    found = {name: load_vectors(name, tables["item_factors"], stored) for name in ITEM_SIDE}
+    affinities = {name: vectors for name, vectors in found.items() if vectors.shape[1]}
     fitted = {name: load_source(name, setting, tables, stored) for name, setting in recipe.chosen.items()}
     columns = [items[:, ITEM_NAMES.index(f"popularity_{named(days)}")] for days in POPULAR_DAYS]
     popular = tuple(most_popular(column, stored.model.warm) for column in columns)
-    return replace(stored, model=replace(stored.model, sources=fitted, popular=popular))
+    return replace(stored, model=replace(stored.model, sources=fitted, popular=popular, affinities=affinities))
 
 
 def load_source(name: str, setting: Setting, tables: Mapping[str, pa.Table], stored: Stored) -> object:
-    n_items = len(stored.item_idx)
     if setting.fit is sources.fit_als:
-        rows = tables["item_factors"].filter(pc.equal(tables["item_factors"]["source"], name))
-        found = matrix_of(rows["vector"], 1)
-        factors = np.zeros((n_items, found.shape[1]), np.float32)
-        factors[stored.codes(rows["item_idx"].to_numpy())] = found
-        return ByFactors(np.zeros((0, found.shape[1]), np.float32), factors, {"days": None} | dict(setting.options))
+        factors = load_vectors(name, tables["item_factors"], stored)
+        nobody = np.zeros((0, factors.shape[1]), np.float32)
+        return ByFactors(nobody, factors, {"days": None} | dict(setting.options))
     rows = tables["item_weights"].filter(pc.equal(tables["item_weights"]["source"], name)).combine_chunks()
     row = np.repeat(stored.codes(rows["item_idx"].to_numpy()), pc.list_value_length(rows["others"]).to_numpy())
     column = stored.codes(pc.list_flatten(rows["others"]).to_numpy())
     cells = pc.list_flatten(rows["weights"]).to_numpy()
     return ByNeighbors(
-        sources.HISTORIES.get(setting.fit, "all"), sp.csr_matrix((cells, (row, column)), (n_items, n_items))
+        sources.HISTORIES.get(setting.fit, "all"), sp.csr_matrix((cells, (row, column)), (len(stored.item_idx),) * 2)
     )
+
+
+def load_vectors(name: str, item_factors: pa.Table, stored: Stored) -> np.ndarray:
+    """``(n_items, width)``; the width is 0 where the table has none of that name."""
+    rows = item_factors.filter(pc.equal(item_factors["source"], name))
+    found = matrix_of(rows["vector"], 0)
+    vectors = np.zeros((len(stored.item_idx), found.shape[1]), np.float32)
+    vectors[stored.codes(rows["item_idx"].to_numpy())] = found
+    return vectors
 
 
 def matrix_of(lists: pa.ChunkedArray, width: int) -> np.ndarray:
@@ -158,16 +180,23 @@ def matrix_of(lists: pa.ChunkedArray, width: int) -> np.ndarray:
 
 
 def people_of(
-    user: np.ndarray, item_idx: np.ndarray, first_us: np.ndarray, last_us: np.ndarray, n_users: int, stored: Stored
+    user: np.ndarray,
+    item_idx: np.ndarray,
+    first_us: np.ndarray,
+    last_us: np.ndarray,
+    vectors: Mapping[str, np.ndarray],
+    stored: Stored,
+    n_users: int,
 ) -> People:
     """Users 0 to n_users - 1 and the items they took, parallel arrays in any order, each pair once, times in
     microseconds since 1970. Items the model does not know are left out; times of a user without any are infinite.
+    Of ``vectors``, by the names in ``Stored.by_vector``, those that are affinities are taken.
     """
     code = stored.codes(item_idx)
     order = np.lexsort((code, user))
     order = order[code[order] >= 0]
     user, code = user[order].astype(np.int32), code[order].astype(np.int32)
     first_s, last_s = first_us[order] / MICROSECONDS, last_us[order] / MICROSECONDS
-    return People(
-        user, code, last_s, -latest(user, -first_s, n_users), latest(user, last_s, n_users), len(stored.item_idx)
-    )
+    first_s, latest_s = -latest(user, -first_s, n_users), latest(user, last_s, n_users)
+    affinities = {name: rows for name, rows in vectors.items() if name in PRODUCTS}
+    return People(user, code, last_s, first_s, latest_s, len(stored.item_idx), affinities)
