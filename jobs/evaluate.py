@@ -1,7 +1,8 @@
 """Is the recipe better than what is simple, and than the one before it? Rolling days it has not seen, pooled.
 
 A recipe learned as this period's is, but before the days tested, ranks each of them by what was known until then;
-beside it recent popularity and the live recipe, on the same users. Made once for ``recipe.every_days`` days.
+beside it recent popularity, the live recipe and each of its own sources alone, on the same users. Made once for
+``recipe.every_days`` days.
 """
 
 from collections.abc import Mapping

@@ -287,7 +287,7 @@ METRICS = Table(
     ("cut", "method", "against", "measure", "segment"),
     (
         C("cut", "string", "the UTC day tested, such as 2011-11-03, or pooled"),
-        C("method", "string", "what made the lists: recipe, live or popularity_30"),
+        C("method", "string", "what made the lists: recipe, live, popularity_30; source:als …: one of recipe's alone"),
         C("against", "string", "null: the measure itself; else: minus that method's, paired", nullable=True),
         C("measure", "string", "such as ndcg@10"),
         C("segment", "string", "all, or users or items of one kind"),

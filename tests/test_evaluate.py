@@ -10,7 +10,9 @@ from lake_fixtures import WEIGHTS, add_batch, rows
 
 from conf.settings import Settings, load_settings
 from jobs.evaluate import transform
+from jobs.judging.standing import standing
 from jobs.kernels.positives import TOLD, positive_events
+from jobs.kernels.recipe.grid import NARROW
 from jobs.kernels.recipe.recommend import learn
 from jobs.kernels.recipe.stored import to_row
 from jobs.kernels.rolling import events_before, roll
@@ -23,6 +25,7 @@ from schemas.tables import METRICS, RECIPE, TABLES
 
 BEGIN = datetime(2026, 1, 15, tzinfo=UTC)  # of a period of seven days, counted from 1970
 EVENT_WEIGHTS = rows("event_weights", *({"source": "shop"} | weight for weight in WEIGHTS))
+ALONE = {f"source:{name}" for name in NARROW}
 
 
 def crowds(end: datetime, n_users: int = 60, n_days: int = 50) -> list[dict]:
@@ -97,6 +100,18 @@ def test_a_week_is_judged_in_the_lake(weeks):
     assert {row["n_users"] for row in pairs.values()} == {pairs["live", "ndcg@10"]["n_users"]}
 
 
+def test_the_gate_looks_past_sources_alone(weeks):
+    settings, _ = weeks
+    lineage = Lineage(Lake.open(settings.lake), settings, BEGIN + timedelta(days=1))
+    found = lineage.lake.read("metrics", lineage.resolve("metrics").files["metrics"])
+    methods = [row for row in found.to_pylist() if row["method"] not in ALONE]
+    assert {row["method"] for row in methods} == {"recipe", "live", "popularity_30"}
+    assert len(methods) < found.num_rows
+    told = standing(found)
+    assert told == standing(pa.Table.from_pylist(methods, found.schema))
+    assert set(told) == {f"gain{part}_on_{name}" for part in ("", "_high") for name in ("live", "popularity_30")}
+
+
 def test_a_period_is_judged_once(weeks):
     settings, said = weeks
     assert [line.partition(":")[0] for line in said] == ["recipe", "recipe", "evaluate"]
@@ -117,13 +132,13 @@ def test_the_judged_recipe_is_learned_before_the_days_it_is_tested_on():
     rows_of = dict(zip(keys(found["metrics"]), found["metrics"].to_pylist(), strict=True))
     for row in standings(expected, 0):
         assert rows_of[tuple(row[name] for name in METRICS.key)] == row
-    assert {key[1] for key in rows_of} == {"recipe", "live", "popularity_30"}
+    assert {key[1] for key in rows_of} == {"recipe", "live", "popularity_30"} | ALONE
     assert found["measured"]["judged"] == str(recipe)
 
 
 def test_the_first_recipe_has_none_to_be_compared_with():
     found = transform(inputs_of(crowds(BEGIN, n_users=4)), BEGIN, small())
-    assert set(found["metrics"]["method"].to_pylist()) == {"recipe", "popularity_30"}
+    assert set(found["metrics"]["method"].to_pylist()) == {"recipe", "popularity_30"} | ALONE
     assert set(found["metrics"]["against"].to_pylist()) == {None, "popularity_30"}
 
 

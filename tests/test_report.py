@@ -238,6 +238,66 @@ def test_evaluations_are_told_newest_first_pooled_paired_and_over_time(settings)
     assert "0.99" not in page.text
 
 
+def test_sources_alone_are_told_by_day_over_time_and_beside_the_recipe(settings):
+    evaluated(settings, -7, standing("pooled", "recipe", 0.10), standing("pooled", "source:ease", 0.08), version="old")
+    evaluated(
+        settings,
+        0,
+        *(standing("2026-01-09", name, 0.5) for name in ("recipe", "live", "popularity_30", "source:als_fading")),
+        standing("2026-01-10", "recipe", 0.23),
+        standing("2026-01-10", "source:als_fading", 0.17),
+        standing("pooled", "recipe", 0.22, low=0.2, high=0.24),
+        standing("pooled", "popularity_30", 0.11),
+        standing("pooled", "live", 0.21),
+        standing("pooled", "recipe", 0.33, segment="heavy"),
+        standing("pooled", "source:als_fading", 0.16, low=0.12, high=0.2),
+        standing("pooled", "source:als_fading", 0.3, measure="recall@20", low=0.25, high=0.35),
+        standing("pooled", "source:als_fading", 0.77, measure="hit@10"),
+    )
+    page = Tags(page_of(night(settings, 0, slate("u0", 2))))
+    told = [attributes["aria-label"] for tag, attributes in page.tags if tag == "figure"]
+    by_day = "recipe 0.2300 (2026-01-10); popularity 30 0.5000 (2026-01-09); als fading 0.1700 (2026-01-10)"
+    assert f"ndcg@10 by source and day tested: {by_day}" in told
+    over_time = "recipe 0.2200 (2026-01-11); popularity 30 0.1100 (2026-01-11); als fading 0.1600 (2026-01-11)"
+    assert f"ndcg@10 by source, over evaluations: {over_time}; ease 0.0800 (2026-01-04)" in told
+    assert [alt for alt in told if "als fading" in alt] == [alt for alt in told if "by source" in alt and "ndcg" in alt]
+    table = page.text[page.text.index("Ranked by") : page.text.index("All measures, pooled")]
+    value = r"\d\.\d{4}"
+    row = rf"(recipe|live|popularity 30|als fading|ease)\s*({value})\s*({value} to {value})?\s*({value}|\N{{EN DASH}})"
+    numbers = re.findall(row, table)
+    assert numbers == [
+        ("recipe", "0.2200", "0.2000 to 0.2400", "\N{EN DASH}"),
+        ("als fading", "0.1600", "0.1200 to 0.2000", "0.3000"),
+        ("popularity 30", "0.1100", "", "\N{EN DASH}"),
+    ]
+    assert "0.77" not in page.text
+    assert "source:" not in page.text
+
+
+def test_an_evaluation_that_measured_no_source_alone_shows_none(settings):
+    evaluated(settings, 0, standing("pooled", "recipe", 0.22), standing("pooled", "popularity_30", 0.11))
+    page = Tags(page_of(night(settings, 0, slate("u0", 2))))
+    assert "Each source alone" not in page.text
+    assert not [attributes for _, attributes in page.tags if "ndcg@10 by source" in attributes.get("aria-label", "")]
+
+
+def test_faint_lines_are_thinner_and_below(settings):
+    days, many = ["2026-01-01", "2026-01-02"], [0.1, 0.2]
+    loud, faint = (draw_lines("values", [Line("a", days, many, faint=each)]) for each in (False, True))
+    widths = [re.findall(r"fill: none; stroke: var\(--s0\); stroke-width: ([.\d]+)", drawn) for drawn in (loud, faint)]
+    assert widths[0] > widths[1] > []
+    both = draw_lines("values", [Line("a", days, many), Line("b", days, many, faint=True)])
+    assert re.findall(r"fill: none; stroke: var\((--s\d)\)", both)[:2] == ["--s1", "--s0"]
+
+
+def test_a_plot_of_many_lines_tells_each_by_its_color_and_makes_room_for_their_names():
+    days = ["2026-01-01", "2026-01-02"]
+    drawn = {n: draw_lines("values", [Line(f"l{k}", days, [0.1 * k, 0.2]) for k in range(n)]) for n in (3, 9)}
+    assert set(re.findall(r"var\((--s\d)\)", drawn[9])) == {f"--s{k}" for k in range(9)}
+    heights = [float(re.search(r'viewBox="0 0 [.\d]+ ([.\d]+)"', drawn[n])[1]) for n in (3, 9)]
+    assert heights[1] > heights[0]
+
+
 def test_of_two_evaluations_of_one_moment_one_counts(settings):
     evaluated(settings, 0, standing("pooled", "recipe", 0.1), version="a")
     evaluated(settings, 0, standing("pooled", "recipe", 0.2), version="b")
@@ -318,7 +378,7 @@ def test_first_places_of_lists_of_any_length():
 def test_small_sources_are_drawn_as_other():
     shares = [{f"s{k}": (12 - k) / 78 for k in range(12)}]
     drawn = draw_shares("shares", ["2026-01-11"], shares)
-    assert re.findall(r">(s\d+|other)<", drawn) == ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "other"]
+    assert re.findall(r">(s\d+|other)<", drawn) == [*(f"s{k}" for k in range(8)), "other"]
 
 
 def test_plots_leave_out_what_was_not_measured_and_take_their_colors_from_the_page():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from conf.settings import load_settings
+from jobs.kernels import rolling
 from jobs.kernels.recipe import sources
 from jobs.kernels.recipe.candidates import fit_model
 from jobs.kernels.recipe.choose import Choice
@@ -16,7 +17,7 @@ from jobs.kernels.recipe.labels import Events
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import DAY_S
 from jobs.kernels.recipe.recommend import Recipe, rank
-from jobs.kernels.rolling import LIVE, POPULAR, RECIPE, cuts, events_before, roll
+from jobs.kernels.rolling import LIVE, POPULAR, RECIPE, SOURCE, cuts, events_before, roll
 from jobs.kernels.segments import NAMES
 from jobs.kernels.standings import standings
 from jobs.sources.load import load_description
@@ -67,7 +68,7 @@ def test_truth_is_what_warm_users_took_first_that_day_of_items_somebody_had():
     assert first.warm.lists[POPULAR][0, :3].tolist() == [3, 2, -1]
     assert first.cold.lists[POPULAR][0, :5].tolist() == [1, 0, 3, 2, -1]
     assert set(first.cold.lists) == {POPULAR}
-    assert set(first.warm.lists) == {RECIPE, POPULAR}
+    assert set(first.warm.lists) == {RECIPE, POPULAR, "source:cosine"}
 
 
 def test_two_days_measured_by_hand():
@@ -156,6 +157,66 @@ def test_the_recipe_ranks_by_what_was_known_before_each_day():
         expected, _ = rank(COSINE, fit_model(COSINE.chosen, past, day.cut_s), past, day.warm.users, 20)
         assert day.warm.lists[RECIPE].tolist() == expected.tolist()
         assert len(day.warm.users)
+
+
+PAIR = Recipe(
+    {"cosine": Setting(sources.fit_cosine), "als": Setting(sources.fit_als, {"factors": 4, "alpha": 10})},
+    COSINE.choice,
+    [],
+)
+
+
+def test_each_source_alone_shows_the_new_items_it_scores_highest():
+    """Against a sort of its scores, user by user; of a vector model some scores are below 0 and never shown."""
+    world, short = crowds(n_days=20), 0
+    for day in rolled(world, PAIR, COSINE, end_day=19.0, days=3):
+        assert [name for name in day.warm.lists if name.startswith(SOURCE)] == ["source:cosine", "source:als"]
+        assert set(day.panel) == {RECIPE, LIVE, POPULAR}
+        known = events_of([row for row in world if row[2] * DAY_S < day.cut_s], 60, 40)
+        past = Past(known.user, known.item, known.time_s, 60, 40)
+        for name, setting in PAIR.chosen.items():
+            scores = setting.on(past).score(past, day.warm.users)
+            for user, own, shown in zip(day.warm.users, scores, day.warm.lists[SOURCE + name], strict=True):
+                new = [item for item in range(40) if own[item] > 0 and past.user_items[user, item] == 0]
+                best = sorted(new, key=lambda item: (-own[item], item))[:20]
+                assert shown.tolist() == best + [-1] * (20 - len(best))
+                short += len(best) < 20
+    assert short
+
+
+def test_sources_alone_are_measured_by_their_quality_over_all_and_compared_with_nothing():
+    days = rolled(crowds(n_days=20), PAIR, end_day=19.0, days=3)
+    rows = standings(days, SEED)
+    alone = [row for row in rows if row["method"].startswith(SOURCE)]
+    whole = [row for row in rows if row["method"] == RECIPE and row["segment"] == "all" and row["against"] is None]
+    quality = {row["measure"] for row in whole if row["low"] is not None}
+    assert len(quality) == 12
+    assert {(row["segment"], row["against"]) for row in alone} == {("all", None)}
+    cells = [(row["cut"], row["method"], row["measure"]) for row in alone]
+    made = {row["cut"] for row in whole}
+    assert set(cells) == {
+        (cut, f"source:{name}", measure) for cut in made for name in PAIR.chosen for measure in quality
+    }
+    assert len(cells) == len(set(cells))
+    values = {}
+    for day in days:
+        for user, shown, taken in zip(day.warm.users, day.warm.lists["source:als"], day.warm.truth, strict=True):
+            items = [item for item in shown.tolist() if item >= 0]
+            values.setdefault(user, []).append(naive_measures(items, set(taken.indices), 10)["ndcg@10"])
+    found = value_of(rows, method="source:als", measure="ndcg@10")
+    assert found["value"] == pytest.approx(np.mean([np.mean(of_user) for of_user in values.values()]))
+    assert found["low"] < found["value"] < found["high"]
+    assert found["n_users"] == len(values)
+
+
+def test_the_size_of_blocks_changes_no_list(monkeypatch):
+    world = crowds(n_days=20)
+    (whole,) = rolled(world, PAIR, end_day=19.0, days=1)
+    monkeypatch.setattr(rolling, "BLOCK_USERS", 2)
+    (parts,) = rolled(world, PAIR, end_day=19.0, days=1)
+    assert len(whole.warm.users) > 4
+    for name, lists in whole.warm.lists.items():
+        assert lists.tolist() == parts.warm.lists[name].tolist()
 
 
 def test_what_the_panel_is_shown_is_counted_item_by_item():

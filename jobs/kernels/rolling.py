@@ -2,17 +2,17 @@
 
 Truth is what warm users took for the first time that day, of the items somebody had taken before it. Everything warm is
 ranked and nothing split at random. Users the night could not know (cold) are told apart: only what needs no history is
-made for them. Codes of users and items are those of the events given.
+made for them. Each source of the recipe is asked alone beside it. Codes of users and items are those of the events
+given.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
-from jobs.kernels.recipe.candidates import Model, fit_model
+from jobs.kernels.recipe.candidates import BLOCK_USERS, Model, best_columns, fit_model, unseen
 from jobs.kernels.recipe.labels import Events, sample
 from jobs.kernels.recipe.past import Past, latest
 from jobs.kernels.recipe.people import DAY_S
@@ -20,6 +20,7 @@ from jobs.kernels.recipe.recommend import Recipe, rank
 from jobs.kernels.segments import segment_of
 
 RECIPE, LIVE, POPULAR = "recipe", "live", "popularity_30"
+SOURCE = "source:"  # before the name of one of the recipe's sources: its own lists
 HALF_LIFE_DAYS = 30  # of the baseline
 N_LISTED = 20
 FURTHEST_DAYS = 28  # how far back a day is looked for when the last ones were empty
@@ -138,7 +139,7 @@ def day_from(
 ) -> Day:
     known, users, items = events.dense(events.time_s < cut_s)
     past = known.past()
-    listed = lister(past, users, items, recipes, cut_s)
+    models = fit_models(past, recipes, cut_s)
     at = cells.of_day(cut_s)
     is_warm = cells.is_warm(at, cut_s)
     n_known = np.zeros(events.n_users, np.int64)
@@ -148,12 +149,14 @@ def day_from(
     warm = sample(np.unique(cells.user[at[is_warm]]), max_users, seed)
     cold = sample(np.unique(cells.user[at[~is_warm]]), max_users, seed)
     asked = np.union1d(warm, panel)
-    lists = listed(asked)
+    lists = lists_of(past, recipes, models, np.searchsorted(users, asked))
+    alone = source_lists(past, models[RECIPE], np.searchsorted(users, warm))
+    lists, alone = coded(lists, items), coded(alone, items)
     n_train = np.zeros(events.n_items, np.int64)
     n_train[items] = np.bincount(past.item, minlength=len(items))
     return Day(
         cut_s,
-        Tested(warm, segment_of(n_known[warm]), truth[warm], rows_of(lists, np.searchsorted(asked, warm))),
+        Tested(warm, segment_of(n_known[warm]), truth[warm], rows_of(lists, np.searchsorted(asked, warm)) | alone),
         Tested(cold, segment_of(n_known[cold]), truth[cold], {POPULAR: popular_to_all(past, items, len(cold))}),
         rows_of(lists, np.searchsorted(asked, panel)),
         cells.user[at],
@@ -167,15 +170,18 @@ def rows_of(lists: Lists, at: np.ndarray) -> Lists:
     return {method: items[at] for method, items in lists.items()}
 
 
+def coded(lists: Lists, items: np.ndarray) -> Lists:
+    """Positions in ``items`` become these."""
+    return {method: np.where(own >= 0, items[own], -1) for method, own in lists.items()}
+
+
 def events_before(events: Events, cut_s: float) -> Events:
     """Coded anew, in the same order: who and what comes later changes nothing."""
     return events.dense(events.time_s < cut_s)[0]
 
 
-def lister(
-    past: Past, users: np.ndarray, items: np.ndarray, recipes: dict[str, Recipe], cut_s: float
-) -> Callable[[np.ndarray], Lists]:
-    """Lists of every method for warm users; sources that recipes have in common are fitted once."""
+def fit_models(past: Past, recipes: dict[str, Recipe], cut_s: float) -> dict[str, Model]:
+    """Of every method; sources that recipes have in common are fitted once."""
     models: dict[str, Model] = {}
     for method, recipe in recipes.items():
         fitted = {
@@ -185,14 +191,27 @@ def lister(
             if recipes[other].chosen.get(name) == setting
         }
         models[method] = fit_model(recipe.chosen, past, cut_s, fitted)
+    return models
 
-    def lists(asked: np.ndarray) -> Lists:
-        at = np.searchsorted(users, asked)
-        found = {method: rank(recipes[method], models[method], past, at, N_LISTED)[0] for method in recipes}
-        found[POPULAR] = popular_lists(past, at)
-        return {method: np.where(own >= 0, items[own], -1) for method, own in found.items()}
 
-    return lists
+def lists_of(past: Past, recipes: dict[str, Recipe], models: dict[str, Model], users: np.ndarray) -> Lists:
+    """Lists of every method for warm users."""
+    found = {method: rank(recipe, models[method], past, users, N_LISTED)[0] for method, recipe in recipes.items()}
+    return found | {POPULAR: popular_lists(past, users)}
+
+
+def source_lists(past: Past, model: Model, users: np.ndarray) -> Lists:
+    """What each source alone would have shown warm users: the new items it scores highest, as far as above 0."""
+    found = {SOURCE + name: np.full((len(users), N_LISTED), -1, np.int64) for name in model.sources}
+    for start in range(0, len(users), BLOCK_USERS):
+        some = users[start : start + BLOCK_USERS]
+        owned = past.user_items[some].nonzero()
+        for name, source in model.sources.items():
+            scores = unseen(source.score(past, some), owned, model.warm)
+            top = best_columns(scores, N_LISTED)
+            proposed = np.take_along_axis(scores, top, axis=1) > 0
+            found[SOURCE + name][start : start + len(some), : top.shape[1]] = np.where(proposed, top, -1)
+    return found
 
 
 def popular_lists(past: Past, users: np.ndarray) -> np.ndarray:

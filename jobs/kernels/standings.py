@@ -2,10 +2,11 @@
 
 Quality (NDCG, recall, ...) is of those who came on a day; pooled, a user counts once, by the mean of their days, so
 that intervals are over users. Measures of lists as a whole (coverage, novelty, Gini, churn, ...) are of a panel of
-known users, the same every day: pooled they are means over the days, without an interval.
+known users, the same every day: pooled they are means over the days, without an interval. Sources that rank alone are
+measured by their quality over all warm users, and compared with nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,7 +14,7 @@ import scipy.sparse as sp
 from jobs.kernels.metrics import churn, coverage, empty_rate, exposure_gini, fill, novelty, per_user
 from jobs.kernels.recipe.people import DAY_S
 from jobs.kernels.resample import compare, mean_interval
-from jobs.kernels.rolling import LIVE, POPULAR, RECIPE, Day, Tested
+from jobs.kernels.rolling import LIVE, POPULAR, RECIPE, SOURCE, Day, Tested
 from jobs.kernels.segments import NAMES
 
 KS = (10, 20)
@@ -66,20 +67,23 @@ def row(
     return named | {"value": value, "low": low, "high": high, "n_users": n_users}
 
 
-def measured(days: Sequence[Day]) -> Measured:
-    """A user's mean over the days they were tested on, in each segment they were in then; users rise."""
+def measured(days: Sequence[Day], methods: Container[str] | None = None) -> Measured:
+    """A user's mean over the days they were tested on, in each segment they were in then; users rise.
+
+    Of these ``methods``; None: of all.
+    """
     found: dict[tuple[str, str, str], list] = {}
     for day in days:
-        for method, segment, users, values in of_day(day):
+        for method, segment, users, values in of_day(day, methods):
             for measure, of_users in values.items():
                 found.setdefault((method, segment, measure), []).append((users, of_users))
     return {name: by_user(*map(np.concatenate, zip(*parts, strict=True))) for name, parts in found.items()}
 
 
-def of_day(day: Day) -> Iterator[tuple[str, str, np.ndarray, dict[str, np.ndarray]]]:
+def of_day(day: Day, methods: Container[str] | None) -> Iterator[tuple[str, str, np.ndarray, dict[str, np.ndarray]]]:
     """Method, segment, its users and each measure's value of each of them; segments without users are left out."""
     for tested in (day.warm, day.cold):
-        for method in tested.lists:
+        for method in (name for name in tested.lists if methods is None or name in methods):
             for segment, keep, values in of_segments(tested, method, day.is_new):
                 if keep.any():
                     yield method, segment, tested.users[keep], {name: of[keep] for name, of in values.items()}
@@ -88,10 +92,12 @@ def of_day(day: Day) -> Iterator[tuple[str, str, np.ndarray, dict[str, np.ndarra
 def of_segments(tested: Tested, method: str, is_new: np.ndarray) -> Iterator[tuple[str, np.ndarray, dict]]:
     lists = tested.lists[method]
     values = per_user(lists, tested.truth, KS)
-    for number, name in enumerate(NAMES):
-        yield name, tested.segment == number, values
     warm = tested.segment > 0
     yield ALL, warm, values
+    if method.startswith(SOURCE):
+        return
+    for number, name in enumerate(NAMES):
+        yield name, tested.segment == number, values
     on_new = sp.csr_matrix(tested.truth @ sp.diags(is_new.astype(np.float32)))
     on_new.eliminate_zeros()
     yield NEW_ITEMS, warm & (np.diff(on_new.indptr) > 0), per_user(lists, on_new, KS)
@@ -107,7 +113,7 @@ def differences(days: Sequence[Day], seed: int) -> list[dict]:
     """The recipe's mean minus the baseline's and the live one's, of the same users on the same days."""
     rows = []
     for against in (POPULAR, LIVE):
-        both = measured([day for day in days if against in day.warm.lists])
+        both = measured([day for day in days if against in day.warm.lists], (RECIPE, against))
         ours = [name for name in both if name[0] == RECIPE and name[2] in PAIRED]
         for _, segment, measure in ours:
             users, values = both[RECIPE, segment, measure]

@@ -1,12 +1,14 @@
 """The metrics table as the report shows it: how the methods did on the days tested, by segment, and over time."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from jobs.kernels.rolling import LIVE, POPULAR, RECIPE, SOURCE
 from jobs.reporting.plots import Line
 
 POOLED = "pooled"
-METHODS = ("recipe", "live", "popularity_30")  # shown in this order, then any other by name
+METHODS = (RECIPE, LIVE, POPULAR)  # shown in this order, then any other by name
+BESIDE_SOURCES = (RECIPE, POPULAR)
 SEGMENTS = ("all", "new", "light", "heavy", "cold", "new_items")
 SHOWN = ("ndcg@10", "recall@20")
 
@@ -21,6 +23,18 @@ class Evaluation:
     def where(self, **wanted: object) -> list[dict]:
         """The rows whose columns have these values."""
         return [row for row in self.rows if all(row[name] == value for name, value in wanted.items())]
+
+    @property
+    def methods(self) -> "Evaluation":
+        """Without the sources that rank alone."""
+        return Evaluation(self.as_of, [row for row in self.rows if not row["method"].startswith(SOURCE)])
+
+    @property
+    def sources(self) -> "Evaluation":
+        """The sources that rank alone by their own names, and ``BESIDE_SOURCES``; no rows where none was measured."""
+        alone = [row for row in self.rows if row["method"].startswith(SOURCE)]
+        beside = [row for row in self.rows if row["method"] in BESIDE_SOURCES] if alone else []
+        return Evaluation(self.as_of, beside + [row | {"method": row["method"].removeprefix(SOURCE)} for row in alone])
 
     @property
     def days(self) -> list[str]:
@@ -59,7 +73,7 @@ def over_time(evaluations: list[Evaluation], measure: str) -> list[Line]:
 
 def segments_over_time(evaluations: list[Evaluation], measure: str) -> list[Line]:
     """A line a segment over successive evaluations, for the recipe alone."""
-    return pooled_lines(evaluations, "segment", SEGMENTS, measure=measure, method="recipe")
+    return pooled_lines(evaluations, "segment", SEGMENTS, measure=measure, method=RECIPE)
 
 
 def pooled_lines(evaluations: list[Evaluation], by: str, first: tuple[str, ...], **wanted: str) -> list[Line]:
@@ -98,3 +112,20 @@ def measures(evaluation: Evaluation) -> tuple[list[str], list[tuple[str, list[di
     found = {(row["measure"], row["method"]): row for row in rows}
     names = in_order((row["measure"] for row in rows), SHOWN)
     return methods, [(name, [found.get((name, method)) for method in methods]) for name in names]
+
+
+def told_apart(lines: list[Line]) -> list[Line]:
+    """Many lines without their intervals, which would hide each other; ``BESIDE_SOURCES`` stand out."""
+    return [replace(line, low=(), high=(), faint=line.name not in BESIDE_SOURCES) for line in lines]
+
+
+def best_first(evaluation: Evaluation) -> list[tuple[str, list[dict | None]]]:
+    """Methods and their pooled rows over all users, one of each measure of ``SHOWN`` (None: not measured).
+
+    The first of these measures gives the order.
+    """
+    rows = evaluation.where(cut=POOLED, against=None, segment="all")
+    found = {(row["method"], row["measure"]): row for row in rows}
+    values = {method: row["value"] for (method, measure), row in found.items() if measure == SHOWN[0]}
+    ordered = sorted({row["method"] for row in rows}, key=lambda method: (-values.get(method, 0.0), method))
+    return [(method, [found.get((method, measure)) for measure in SHOWN]) for method in ordered]

@@ -28,8 +28,11 @@ def render(content: Content) -> str:
         content=content,
         newest=newest,
         differences=evaluations.differences(newest) if newest else [],
-        measures=evaluations.measures(newest) if newest else None,
+        measures=evaluations.measures(newest.methods) if newest else None,
+        sources=evaluations.best_first(newest.sources) if newest else [],
+        shown=evaluations.SHOWN,
         quality=quality_plots(content),
+        by_source=source_plots(content),
         lists=list_plots(content.nights),
         top=TOP,
     )
@@ -68,14 +71,28 @@ def quality_plots(content: Content) -> list[dict]:
     """Of the newest evaluation by day and segment, then of all of them over time."""
     if not content.evaluations:
         return []
-    newest, found = content.evaluations[-1], []
+    methods = [evaluation.methods for evaluation in content.evaluations]
+    newest, found = methods[-1], []
     for measure in evaluations.SHOWN:
         days, segments = evaluations.by_day(newest, measure), evaluations.by_segment(newest, measure)
         found.append(lines(f"{measure} by day tested", days))
         found.append(lines(f"{measure} by segment", segments, joined=False))
-        found.append(lines(f"{measure} over evaluations", evaluations.over_time(content.evaluations, measure)))
-        by_segment = evaluations.segments_over_time(content.evaluations, measure)
+        found.append(lines(f"{measure} over evaluations", evaluations.over_time(methods, measure)))
+        by_segment = evaluations.segments_over_time(methods, measure)
         found.append(lines(f"{measure} of the recipe by segment, over evaluations", by_segment))
+    return [plot for plot in found if plot]
+
+
+def source_plots(content: Content) -> list[dict]:
+    """Of each source alone, by day of the newest evaluation and over all of them; none where that one has none."""
+    sources, measure = [evaluation.sources for evaluation in content.evaluations], evaluations.SHOWN[0]
+    if not sources or not sources[-1].rows:
+        return []
+    drawn = {
+        " and day tested": evaluations.by_day(sources[-1], measure),
+        ", over evaluations": evaluations.over_time(sources, measure),
+    }
+    found = [lines(f"{measure} by source{over}", evaluations.told_apart(of)) for over, of in drawn.items()]
     return [plot for plot in found if plot]
 
 

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 SIZE_IN = (4.2, 2.9)  # about as wide as a phone: text keeps its size there
 INK, GRID, PAPER = "#010101", "#020202", "#030303"
-SERIES = tuple(f"#0400{k:02x}" for k in range(8))
-MARKERS = "os^Dvphd"
+SERIES = tuple(f"#0400{k:02x}" for k in range(9))
+MARKERS = "os^Dvphd<"
 VARIABLES = {INK: "currentColor", GRID: "var(--line)", PAPER: "var(--paper)"} | {
     color: f"var(--s{k})" for k, color in enumerate(SERIES)
 }
@@ -40,23 +40,26 @@ STYLE = {
     "grid.color": GRID,
 }
 MAX_TICKS = 6
+NAMES_A_ROW = 3  # of the legend
+ROW_IN = 0.4
 
 
 @dataclass(frozen=True)
 class Line:
-    """A named series; ``low`` and ``high`` bound the values where known."""
+    """A named series; ``low`` and ``high`` bound the values where known; ``faint`` ones lie thin below the others."""
 
     name: str
     x: Sequence[str]
     y: Sequence[float | None]
     low: Sequence[float | None] = ()
     high: Sequence[float | None] = ()
+    faint: bool = False
 
 
 def draw_lines(title: str, lines: list[Line], joined: bool = True) -> str:
     """Lines with their intervals over the categories of x; points alone unless ``joined``."""
     with style(title):
-        figure, axes = canvas()
+        figure, axes = canvas(len(lines))
         places = categories(lines)
         for k, line in enumerate(lines):
             shift = 0.0 if len(lines) == 1 else 0.16 * (k / (len(lines) - 1) - 0.5) * (1 if joined else 3)
@@ -69,8 +72,9 @@ def draw_lines(title: str, lines: list[Line], joined: bool = True) -> str:
 
 def draw_line(axes, line: Line, x: list[float], k: int, joined: bool) -> None:
     y = [math.nan if value is None else value for value in line.y]
-    style = {"color": SERIES[k], "marker": MARKERS[k], "markersize": 4.5, "linewidth": 1.6 if joined else 0}
-    axes.plot(x, y, label=line.name.replace("_", " "), **style)
+    size, width, order = (3.5, 0.9, 2) if line.faint else (4.5, 1.6, 3)
+    style = {"color": SERIES[k], "marker": MARKERS[k], "markersize": size, "linewidth": width if joined else 0}
+    axes.plot(x, y, label=line.name.replace("_", " "), zorder=order, **style)
     known = [
         (at, low, high)
         for at, low, high in zip(x, line.low, line.high, strict=False)
@@ -93,7 +97,7 @@ def draw_shares(title: str, columns: list[str], shares: list[dict[str, float]]) 
     if len(named) < len(ordered):
         parts["other"] = [sum(share for name, share in column.items() if name not in named) for column in shares]
     with style(title):
-        figure, axes = canvas()
+        figure, axes = canvas(len(parts))
         base = [0.0] * len(columns)
         for k, (name, heights) in enumerate(parts.items()):
             bars = {"color": SERIES[k], "edgecolor": PAPER, "linewidth": 0.8, "width": 0.8}
@@ -109,8 +113,11 @@ def style(title: str):
     return matplotlib.rc_context(STYLE | {"svg.hashsalt": title})
 
 
-def canvas():
-    figure = Figure(figsize=SIZE_IN, layout="constrained")
+def canvas(n_names: int):
+    """The higher, the more rows the legend has."""
+    width, height = SIZE_IN
+    further = max(math.ceil(n_names / NAMES_A_ROW) - 1, 0)
+    figure = Figure(figsize=(width, height + further * ROW_IN), layout="constrained")
     return figure, figure.add_subplot()
 
 
@@ -136,7 +143,7 @@ def name_categories(axes, names: list[str]) -> None:
 def finished(figure: Figure, n_names: int) -> str:
     """The SVG element; a legend below where there is more than one name."""
     if n_names > 1:
-        figure.legend(loc="outside lower center", ncols=min(n_names, 3), handlelength=1.4, columnspacing=1.2)
+        figure.legend(loc="outside lower center", ncols=min(n_names, NAMES_A_ROW), handlelength=1.4, columnspacing=1.2)
     sink = io.StringIO()
     figure.savefig(sink, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = sink.getvalue()
