@@ -66,7 +66,7 @@ def measure(events: int, env: dict[str, str]) -> Report:
     run += ("--snapshot", str(batch["snapshot"]))
     for steps in STAGES:
         stage(" ".join(steps), "run", *steps, *run)
-    stage("gate", "gate", "--tables", "item_neighbors", "slates", *run)
+    stage("gate", "gate", "--tables", "item_neighbors", "content_neighbors", "slates", *run)
     stage("publish", "publish", "--surfaces", "for_you", "similar", "bought_together", *run)
     return report
 

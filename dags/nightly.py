@@ -25,7 +25,7 @@ TASKS = (  # task, what `nightshelf` does in it, the tasks whose tables it reads
     ("evaluate", "run evaluate", ["recipe"]),
     ("fit", "run fit", ["recipe"]),
     ("rank", "run candidates slates", ["prepare", "recipe", "fit"]),
-    ("gate", "gate --tables item_neighbors slates", ["prepare", "rank", "evaluate"]),
+    ("gate", "gate --tables item_neighbors content_neighbors slates", ["prepare", "rank", "evaluate"]),
     ("publish", "publish --surfaces for_you similar bought_together", ["gate"]),
     ("report", "report", ["gate"]),
 )

@@ -19,7 +19,7 @@ from jobs.judging.bounds import ARRIVED, bounds, compared
 from jobs.judging.change import measure_change
 from jobs.judging.slates import measure_slates
 from jobs.judging.standing import measure_standing
-from jobs.kernels.statistics import neighbor_statistics, trending_statistics
+from jobs.kernels.statistics import content_statistics, neighbor_statistics, trending_statistics
 from jobs.rim.arguments import add_run_arguments
 from jobs.rim.errors import GateRefused
 from jobs.rim.lake import Lake
@@ -27,8 +27,8 @@ from jobs.rim.lineage import Lineage
 from jobs.rim.verdict import Verdict, read_verdict, write_verdict
 from schemas.tables import TABLES
 
-JUDGED = ("item_neighbors", "slates", "trending")
-TOO_LITTLE = {  # what an empty table usually means
+JUDGED = ("item_neighbors", "content_neighbors", "slates", "trending")
+TOO_LITTLE = {  # what an empty table usually means, where one is refused
     "item_neighbors": "no two items share cooccurrence.min_pair contributors: too little data?",
     "slates": "nothing was proposed to anybody: too little data?",
     "trending": "no event on an available item within trending.window_hours before as_of",
@@ -80,6 +80,8 @@ def judge(table: str, lineage: Lineage) -> Verdict:
 def measure(table: str, rows: pa.Table, lineage: Lineage) -> dict[str, float]:
     if table == "item_neighbors":
         return neighbor_statistics(rows)
+    if table == "content_neighbors":
+        return content_statistics(rows, lineage.batches[-1].n_items)
     if table == "trending":
         return trending_statistics(rows)
     found = measure_slates(rows, lineage)

@@ -60,7 +60,7 @@ def night_settings(folder: Path, **sections: dict) -> Settings:
 def run_night(lineage: Lineage, spark) -> Night:
     for name in STEPS:
         run_step(job(name), lineage, lambda: spark)
-    for table in ("item_neighbors", "slates", "trending"):
+    for table in ("item_neighbors", "content_neighbors", "slates", "trending"):
         verdict = judge(table, lineage)
         assert verdict.passed, verdict.failures
     items = lineage.lake.current("items", lineage.snapshot, lineage.as_of)

@@ -82,7 +82,10 @@ def test_snapshot_prints_the_newest_batch(run, tmp_path):
         (["run", "fit", "--as-of", "0001-01-01T00:00+05:00"], "is no ISO 8601 moment"),
         (["run", "fit", *AS_OF, "--snapshot", "new"], "invalid int value: 'new'"),
         (["gate", *AS_OF], "--tables"),
-        (["gate", "--tables", "events", *AS_OF], "invalid choice: 'events' (choose from item_neighbors, slates"),
+        (
+            ["gate", "--tables", "events", *AS_OF],
+            "invalid choice: 'events' (choose from item_neighbors, content_neighbors, ",
+        ),
     ],
 )
 def test_wrong_arguments_end_with_2_and_say_what_is_allowed(run, argv, told):

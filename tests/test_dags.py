@@ -202,7 +202,7 @@ def test_dags_test_passes_the_interval_and_the_pinned_snapshot(stubbed):
     ]
     airflow(stubbed.env, "dags", "test", "nightly", DAY_END)
     run, calls = f"--as-of {DAY_END} --snapshot 7", stubbed.calls()
-    assert (calls[0], calls[6]) == ("snapshot", f"gate --tables item_neighbors slates {run}")
+    assert (calls[0], calls[6]) == ("snapshot", f"gate --tables item_neighbors content_neighbors slates {run}")
     # what none of the others reads may come in any order: the edges are tested above
     assert sorted(calls[1:6]) == [
         f"run candidates slates {run}",

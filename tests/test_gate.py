@@ -51,7 +51,13 @@ def neighbor(item: int, other: int, **override) -> dict:
 GOOD = [slate(f"u{k}") for k in range(4)]
 NEIGHBORS = [neighbor(0, 1), neighbor(1, 0)]
 TRENDING = [{"rank": 1, "item_idx": 0}, {"rank": 2, "item_idx": 1}]
-TABLES = {"item_neighbors": NEIGHBORS, "slates": GOOD, "trending": TRENDING}
+CONTENT = [{"item_idx": 3, "others": [0, 1, 2], "weights": [1.0, 0.5, 0.5]}, {"item_idx": 4}]
+TABLES = {"item_neighbors": NEIGHBORS, "content_neighbors": CONTENT, "slates": GOOD, "trending": TRENDING}
+
+
+def described(**override) -> list[dict]:
+    """Two new items, one of them not as it should be."""
+    return [{"item_idx": 3, "others": [0, 1], "weights": [0.5, 0.25]} | override, CONTENT[1]]
 
 
 def test_good_tables_pass_and_the_verdict_says_what_was_seen(lineage, capsys):
@@ -89,6 +95,14 @@ BROKEN = {
         "item_neighbors", [*NEIGHBORS, neighbor(5, 1, kind="stolen_together")], "kind", "stolen_together",
         "one of viewed_together, bought_together"),
     "below zero": ("item_neighbors", [*NEIGHBORS, neighbor(5, 1, lift=-0.5)], "lift", "-0.5", "0 or more"),
+    "like itself": ("content_neighbors", described(others=[0, 3]), "n_own_neighbors", "1", NONE),
+    "alike twice": ("content_neighbors", described(others=[0, 0]), "n_repeated_items", "1", NONE),
+    "a new item twice": ("content_neighbors", described(item_idx=4), "n_repeated_rows", "1", NONE),
+    "unheard of": ("content_neighbors", described(others=[0, 6]), "n_unknown_items", "1", NONE),
+    "more than alike": ("content_neighbors", described(weights=[1.5, 0.5]), "n_bad_weights", "1", NONE),
+    "not alike": ("content_neighbors", described(weights=[0.5, 0.0]), "n_bad_weights", "1", NONE),
+    "the most alike last": ("content_neighbors", described(weights=[0.25, 0.5]), "n_out_of_order", "1", NONE),
+    "a weight too few": ("content_neighbors", described(weights=[0.5]), "n_uneven", "1", NONE),
     "a missing rank": ("trending", [TRENDING[0], {"rank": 3, "item_idx": 1}], "n_gaps", "1", NONE),
     "no list for all": ("trending", [{"segment": "country=FR"}], "n_for_all", "0", "1 or more"),
 }  # fmt: skip
@@ -128,7 +142,13 @@ def test_only_what_comes_back_by_the_rules_is_no_seen_item(tmp_path, after_days,
     assert ["n_seen_items" in line for line in told] == [True] * failures
 
 
-@pytest.mark.parametrize("table", TABLES)
+def test_without_anything_new_nothing_is_described_like_the_known(lineage):
+    commit(lineage, "content_neighbors", rows("content_neighbors"))
+    verdict = judge("content_neighbors", lineage)
+    assert (verdict.passed, verdict.failures, set(verdict.statistics.values())) == (True, [], {0})
+
+
+@pytest.mark.parametrize("table", [table for table in TABLES if table != "content_neighbors"])
 def test_an_empty_table_is_refused(lineage, table):
     commit(lineage, table, rows(table))
     verdict = judge(table, lineage)
@@ -150,7 +170,10 @@ def test_where_nobody_has_an_id_there_are_no_slates_and_none_are_missed(tmp_path
 
 @pytest.mark.parametrize(
     ("table", "column"),
-    [("item_neighbors", "score"), ("trending", "n_users"), ("slates", "sources"), ("slates", "items")],
+    [
+        *(("item_neighbors", "score"), ("trending", "n_users"), ("slates", "sources"), ("slates", "items")),
+        ("content_neighbors", "weights"),
+    ],
 )
 def test_nulls_of_a_broken_writer_are_refused(lineage, capsys, table, column):
     content = TABLES[table]

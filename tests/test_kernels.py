@@ -7,7 +7,13 @@ from lake_fixtures import rows
 
 from jobs.kernels import pairs
 from jobs.kernels.because import gram, strongest_reasons
-from jobs.kernels.statistics import neighbor_statistics, share, slate_statistics, trending_statistics
+from jobs.kernels.statistics import (
+    content_statistics,
+    neighbor_statistics,
+    share,
+    slate_statistics,
+    trending_statistics,
+)
 from schemas.tables import UNEXPLAINED
 
 
@@ -215,6 +221,25 @@ def test_neighbors_are_mirrored_and_never_their_own():
     bad = neighbor_statistics(rows("item_neighbors", *good, neighbor(3, 3), neighbor(2, 0, 4)))
     assert (bad["n_own_neighbors"], bad["n_one_sided"], bad["n_items"]) == (1, 1, 4)
     assert neighbor_statistics(rows("item_neighbors"))["n_rows"] == 0
+
+
+def test_what_is_described_alike_is_in_order_and_known():
+    good = [
+        {"item_idx": 5, "others": [0, 1, 2], "weights": [1.0, 0.5, 0.5]},
+        {"item_idx": 6, "others": [1], "weights": [0.9]},
+    ]
+    fine = content_statistics(rows("content_neighbors", *good), 7)
+    assert fine.pop("n_rows") == 2
+    assert set(fine.values()) == {0}
+    bad = [
+        {"item_idx": 5, "others": [5, 2, 2, -1], "weights": [0.2, 0.3, 0.1, 0.0]},  # itself, one twice, one unknown
+        {"item_idx": 7, "others": [1, 0], "weights": [2.0, float("nan"), 0.5]},  # beyond 0 to 6; a weight too many
+        {"item_idx": 5, "others": [], "weights": []},
+    ]
+    assert content_statistics(rows("content_neighbors", *bad), 7) == {
+        "n_rows": 3, "n_repeated_rows": 1, "n_repeated_items": 1, "n_own_neighbors": 1, "n_unknown_items": 2,
+        "n_bad_weights": 3, "n_out_of_order": 3, "n_uneven": 1}  # fmt: skip
+    assert set(content_statistics(rows("content_neighbors"), 0).values()) == {0}
 
 
 def test_ranks_have_no_gaps():

@@ -148,8 +148,8 @@ def test_only_events_of_the_window_count(night):
 @pytest.mark.filterwarnings("ignore:module 'sre:DeprecationWarning")
 def test_the_gate_passes_this_night(night, monkeypatch, capsys):
     monkeypatch.setenv("NIGHTSHELF_LAKE__URI", str(night[0] / "lake"))
-    assert cli.main(["gate", "--tables", "item_neighbors", "slates", "trending", *AS_OF]) == 0
-    assert capsys.readouterr().out.count(" passed (") == 3
+    assert cli.main(["gate", "--tables", "item_neighbors", "content_neighbors", "slates", "trending", *AS_OF]) == 0
+    assert capsys.readouterr().out.count(" passed (") == 4
 
 
 def test_a_manifest_tells_how_to_make_it_again(night):

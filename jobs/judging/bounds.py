@@ -17,6 +17,15 @@ BROKEN = (
     "n_bad_propensities",
     "n_uneven",
 )
+BROKEN_CONTENT = (
+    "n_repeated_rows",
+    "n_repeated_items",
+    "n_own_neighbors",
+    "n_unknown_items",
+    "n_bad_weights",
+    "n_out_of_order",
+    "n_uneven",
+)
 ARRIVED = {"last_day_events": "fewest_expected", "last_hour": "earliest_expected"}  # and the least of each
 MIN_ORDER = 0.65  # measured: 0.80 and more of sound fits, 0.55 at most of shuffled tables
 MAX_LEVEL = 0.5  # measured: 0.20 at most of sound fits, 0.73 and more of fits of explicit ratings
@@ -29,6 +38,8 @@ def bounds(table: str, settings: Settings, statistics: Mapping[str, float]) -> B
     """Of each statistic that is judged the least and the greatest value, inclusive."""
     if table == "item_neighbors":
         return {"n_rows": SOME, "n_own_neighbors": NONE, "n_one_sided": NONE}
+    if table == "content_neighbors":  # no row at all is fine: every item is known
+        return dict.fromkeys(BROKEN_CONTENT, NONE)
     if table == "trending":
         return {"n_for_all": SOME, "n_gaps": NONE}
     slates = {

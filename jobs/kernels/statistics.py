@@ -98,6 +98,26 @@ def neighbor_statistics(neighbors: pa.Table) -> dict[str, float]:
     }
 
 
+def content_statistics(alike: pa.Table, n_items: int) -> dict[str, float]:
+    """Counts of broken promises in content_neighbors, where an item_idx is below ``n_items``."""
+    item = alike["item_idx"].to_numpy().astype(np.int64)
+    others, weights = flat(alike["others"], np.int64), flat(alike["weights"], np.float64)
+    n_others, n_weights = (pc.list_value_length(alike[name]).to_numpy() for name in ("others", "weights"))
+    row, weighed_row = (np.repeat(np.arange(len(item)), lengths) for lengths in (n_others, n_weights))
+    named = np.concatenate([item, others])
+    inside = weighed_row[1:] == weighed_row[:-1]
+    return {
+        "n_rows": len(item),
+        "n_repeated_rows": len(item) - len(np.unique(item)),
+        "n_repeated_items": len(others) - len(np.unique(row * (2**32) + others)),
+        "n_own_neighbors": int((item[row] == others).sum()),
+        "n_unknown_items": int(((named < 0) | (named >= n_items)).sum()),
+        "n_bad_weights": int((~((weights > 0) & (weights <= 1))).sum()),  # so that NaN is bad, too
+        "n_out_of_order": int((inside & ~(np.diff(weights) <= 0)).sum()),
+        "n_uneven": int((n_others != n_weights).sum()),
+    }
+
+
 def trending_statistics(trending: pa.Table) -> dict[str, float]:
     """Rows, segments, and how long the list for everybody is; ``n_gaps`` counts ranks that are missing or doubled."""
     sizes = trending.group_by("segment").aggregate([("rank", "count"), ("rank", "max"), ("rank", "count_distinct")])

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from jobs.judging.bounds import Bounds, bounds
 from jobs.rim.lineage import MAKERS, Lineage
-from jobs.rim.manifest import Manifest, iso
-from jobs.rim.packing import generation_id
-from jobs.rim.shelf import TABLE_OF
+from jobs.rim.manifest import Manifest
+from jobs.rim.shelf import TABLES_OF, generation_name
 from jobs.rim.verdict import Verdict, read_verdict
 
 
@@ -39,16 +38,14 @@ def account(lineage: Lineage) -> Account:
         list(dict.fromkeys(MAKERS[table] for table in tables if table not in made)),
         verdicts,
         {table: allowed(verdict, lineage) for table, verdict in verdicts.items()},
-        {surface: generation(lineage, surface, made[t].files[t]) for surface, t in TABLE_OF.items() if t in made},
+        {
+            surface: generation_name(lineage, surface, {table: made[table].files[table] for table in needed})
+            for surface, needed in TABLES_OF.items()
+            if made.keys() >= set(needed)
+        },
     )
 
 
 def allowed(verdict: Verdict, lineage: Lineage) -> Bounds:
     """The bounds its statistics were judged by; none where the table could not be measured."""
     return bounds(verdict.table, lineage.settings, verdict.statistics) if verdict.statistics else {}
-
-
-def generation(lineage: Lineage, surface: str, files: list) -> str:
-    """The id a publish of this surface gives it."""
-    n_items, key_version = lineage.batches[-1].n_items, lineage.settings.identity.key_version
-    return generation_id(surface, iso(lineage.as_of), files, n_items, key_version)

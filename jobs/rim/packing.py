@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from math import inf
 
 import orjson
 import pyarrow as pa
@@ -14,8 +15,10 @@ from schemas.keys import Keys
 
 SLATE_COLUMNS = ["user_id", "items", "scores", "sources", "because_of", "seen"]
 NEIGHBOR_COLUMNS = ["item_idx", "kind", "rank", "neighbor_idx", "score"]
+CONTENT_COLUMNS = ["item_idx", "others", "weights"]
 TRENDING_COLUMNS = ["segment", "rank", "item_idx", "score"]
 Entries = Iterator[tuple[str, bytes]]
+Neighbors = dict[int, tuple[float, str]]  # of one item, in rank order: neighbor -> score, source
 
 
 def generation_id(surface: str, as_of: str, files: Iterable[DataFile], dictionary: int, key_version: int) -> str:
@@ -39,8 +42,15 @@ def slate_entries(batches: Iterable[pa.RecordBatch], keys: Keys, tag: str) -> En
                 yield keys.seen(user_id, tag), pack_ids(seen)
 
 
-def neighbor_entries(rows: pa.Table, keys: Keys, tag: str, kinds: tuple[str, ...]) -> Entries:
-    """One key an item: its neighbors of the first kind by rank, filled up from the further kinds, no repeats."""
+def neighbor_entries(rows: pa.Table, alike: pa.Table, keys: Keys, tag: str, kinds: tuple[str, ...]) -> Entries:
+    """One key an item: its neighbors out of item_neighbors, then those out of content_neighbors (``alike``)."""
+    for item_idx, best in filled_by_content(together(rows, kinds), alike):
+        scores, sources = zip(*best.values(), strict=True) if best else ((), ())
+        yield keys.neighbors(item_idx, tag), pack_list(list(best), scores, sources, [NONE] * len(best))
+
+
+def together(rows: pa.Table, kinds: tuple[str, ...]) -> Iterator[tuple[int, Neighbors]]:
+    """Each item and its neighbors of the first kind by rank, filled up from the further kinds, no repeats."""
     rows = rows.filter(pc.is_in(rows["kind"], pa.array(kinds)))
     order = pc.index_in(rows["kind"].cast(pa.string()), pa.array(kinds))
     rows = rows.append_column("order", order).sort_by(
@@ -48,12 +58,42 @@ def neighbor_entries(rows: pa.Table, keys: Keys, tag: str, kinds: tuple[str, ...
     )
     columns = [rows[name].to_pylist() for name in ("item_idx", "neighbor_idx", "score", "order")]
     for item_idx, group in groupby(zip(*columns, strict=True), key=lambda row: row[0]):
-        best: dict[int, tuple[float, str]] = {}
+        best: Neighbors = {}
         for _, neighbor, score, place in group:
             if len(best) < MAX_ITEMS and neighbor != item_idx:
                 best.setdefault(neighbor, (score, kinds[place]))
-        scores, sources = zip(*best.values(), strict=True) if best else ((), ())
-        yield keys.neighbors(item_idx, tag), pack_list(list(best), scores, sources, [NONE] * len(best))
+        yield item_idx, best
+
+
+def filled_by_content(found: Iterable[tuple[int, Neighbors]], alike: pa.Table) -> Iterator[tuple[int, Neighbors]]:
+    """The items found, filled up where ``alike`` has a row for them, then the others of ``alike``."""
+    others, weights = (alike[name].combine_chunks() for name in ("others", "weights"))
+    row_of = {item_idx: row for row, item_idx in enumerate(alike["item_idx"].to_pylist())}
+    for item_idx, best in found:
+        row = row_of.pop(item_idx, None)
+        yield item_idx, best if row is None else with_content(item_idx, best, others[row].as_py(), weights[row].as_py())
+    for item_idx, row in row_of.items():
+        yield item_idx, with_content(item_idx, {}, others[row].as_py(), weights[row].as_py())
+
+
+def with_content(item_idx: int, best: Neighbors, others: list[int], weights: list[float]) -> Neighbors:
+    """``best`` and behind it, up to a full list, the others it lacks; their scores are below all of its own."""
+    pairs = zip(others, weights, strict=True)
+    fresh = [(other, weight) for other, weight in pairs if other != item_idx and other not in best]
+    fresh = fresh[: MAX_ITEMS - len(best)]
+    scores = below(min((score for score, _ in best.values()), default=inf), [weight for _, weight in fresh])
+    return best | {other: (score, "content") for (other, _), score in zip(fresh, scores, strict=True)}
+
+
+def below(least: float, weights: list[float]) -> list[float]:
+    """Falling weights as they are, or in proportion with the first at half of ``least``.
+
+    Beneath a ``least`` of 0, as a pair that met by chance alone has in LLR, there is no proportion: they are moved.
+    """
+    if least <= 0:
+        return [least - 1 + (weight - weights[0]) for weight in weights]
+    scale = min(1.0, least / 2 / weights[0]) if weights else 1.0
+    return [weight * scale for weight in weights]
 
 
 def trending_entries(rows: pa.Table, keys: Keys, tag: str) -> Entries:

@@ -1,13 +1,16 @@
 """What the lake holds for a publish: generations and the catalogue, only as the gate has passed them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from jobs.rim.errors import GateRefused
 from jobs.rim.lake import Lake
 from jobs.rim.lineage import Lineage
 from jobs.rim.manifest import DataFile, Manifest, iso
 from jobs.rim.packing import (
+    CONTENT_COLUMNS,
     NEIGHBOR_COLUMNS,
     SLATE_COLUMNS,
     TRENDING_COLUMNS,
@@ -22,11 +25,11 @@ from jobs.rim.verdict import read_verdict
 from schemas.catalogue import pack_catalogue
 from schemas.keys import Keys, tag_of
 
-TABLE_OF = {
-    "for_you": "slates",
-    "similar": "item_neighbors",
-    "bought_together": "item_neighbors",
-    "trending": "trending",
+TABLES_OF = {
+    "for_you": ("slates",),
+    "similar": ("item_neighbors", "content_neighbors"),
+    "bought_together": ("item_neighbors",),
+    "trending": ("trending",),
 }
 KINDS_OF = {"similar": ("viewed_together", "bought_together"), "bought_together": ("bought_together",)}
 
@@ -61,8 +64,9 @@ def read_shelf(lineage: Lineage, surfaces: tuple[str, ...], keys: Keys) -> Shelf
         TemporaryError: a table has not been computed yet.
         GateRefused: the gate has not passed exactly this version of it.
     """
-    manifests = {table: passed(lineage, table) for table in dict.fromkeys(TABLE_OF[surface] for surface in surfaces)}
-    generations = tuple(generation(lineage, surface, manifests[TABLE_OF[surface]], keys) for surface in surfaces)
+    wanted = dict.fromkeys(table for surface in surfaces for table in TABLES_OF[surface])
+    manifests = {table: passed(lineage, table) for table in wanted}
+    generations = tuple(generation(lineage, surface, manifests, keys) for surface in surfaces)
     n_items = lineage.batches[-1].n_items
 
     def catalogue() -> bytes:
@@ -86,19 +90,37 @@ def passed(lineage: Lineage, table: str) -> Manifest:
     return manifest
 
 
-def generation(lineage: Lineage, surface: str, manifest: Manifest, keys: Keys) -> Generation:
-    files = manifest.files[TABLE_OF[surface]]
-    n_items, as_of = lineage.batches[-1].n_items, iso(lineage.as_of)
-    name = generation_id(surface, as_of, files, n_items, lineage.settings.identity.key_version)
+def generation(lineage: Lineage, surface: str, manifests: Mapping[str, Manifest], keys: Keys) -> Generation:
+    files = {table: manifests[table].files[table] for table in TABLES_OF[surface]}
+    name = generation_name(lineage, surface, files)
+    made = max(manifests[table].created_at for table in files)
     entries = entries_of(lineage.lake, surface, files, keys, tag_of(name))
-    return Generation(surface, name, as_of, manifest.created_at, n_items, entries)
+    return Generation(surface, name, iso(lineage.as_of), made, lineage.batches[-1].n_items, entries)
 
 
-def entries_of(lake: Lake, surface: str, files: list[DataFile], keys: Keys, tag: str) -> Callable[[], Entries]:
-    """How to make the keys and packed values of a surface from its table's files."""
+def generation_name(lineage: Lineage, surface: str, files: Mapping[str, list[DataFile]]) -> str:
+    """The id a publish of this surface gives to the files of its tables."""
+    every = [file for table in TABLES_OF[surface] for file in files[table]]
+    n_items, key_version = lineage.batches[-1].n_items, lineage.settings.identity.key_version
+    return generation_id(surface, iso(lineage.as_of), every, n_items, key_version)
+
+
+def entries_of(
+    lake: Lake, surface: str, files: Mapping[str, list[DataFile]], keys: Keys, tag: str
+) -> Callable[[], Entries]:
+    """How to make the keys and packed values of a surface from the files of its tables."""
+
+    def rows(table: str, columns: list[str]) -> pa.Table:
+        return lake.read(table, files.get(table, []), columns)
+
     if surface == "for_you":
-        return lambda: slate_entries(lake.iter_batches(files, SLATE_COLUMNS), keys, tag)
+        return lambda: slate_entries(lake.iter_batches(files["slates"], SLATE_COLUMNS), keys, tag)
     if surface == "trending":
-        return lambda: trending_entries(lake.read("trending", files, TRENDING_COLUMNS), keys, tag)
-    kinds = KINDS_OF[surface]
-    return lambda: neighbor_entries(lake.read("item_neighbors", files, NEIGHBOR_COLUMNS), keys, tag, kinds)
+        return lambda: trending_entries(rows("trending", TRENDING_COLUMNS), keys, tag)
+    return lambda: neighbor_entries(
+        rows("item_neighbors", NEIGHBOR_COLUMNS),
+        rows("content_neighbors", CONTENT_COLUMNS),  # none for a surface that is not made of it
+        keys,
+        tag,
+        KINDS_OF[surface],
+    )
