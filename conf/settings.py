@@ -140,6 +140,10 @@ class Gate(Section):
     min_user_coverage: Annotated[float, between(0, 1)]
     min_item_coverage: Annotated[float, between(0, 1)]
     min_fill: Annotated[float, between(0, 1)]
+    min_order: Annotated[float, between(0.5, 1)]
+    max_level: Annotated[float, between(0, 1)]
+    max_resent: Annotated[float, between(0, 1)]
+    max_churn: Annotated[float, between(0, 1)]
     sample_rows: Annotated[int, between(100, 1_000_000)]
 
 

@@ -7,6 +7,7 @@ is for shops that re-buy: there they stay in lists and truth.
 
 import argparse
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 from conf.settings import Settings
 from jobs.kernels.basket_contest import compete_again, table_again
 from jobs.kernels.contest import best_single, compete, table
+from jobs.kernels.protocol import trial, tuning_cut
 from jobs.kernels.recipe.again import again
 from jobs.kernels.recipe.recommend import recommend
 from jobs.rim.arguments import moment
@@ -24,6 +26,7 @@ from jobs.sources.load import load_description
 from jobs.sources.positives import Positives, read_positives
 
 N_LISTED = 20
+FEWEST_USERS = 10  # of fewer, means say nothing
 LISTS = pa.schema([("user_id", pa.string()), ("item_id", pa.string()), ("rank", pa.int32()), ("score", pa.float64())])
 
 
@@ -55,9 +58,11 @@ def main(args: argparse.Namespace, settings: Settings) -> int:
     if early.all() or not early.any():
         raise UsageError(f"all {len(positives):,} positive events are on one side of the cut; give one between them")
     known, users = positives.where(early), users_of_both(positives, early)
+    print(told(positives, early, cut_s), flush=True)
     if args.lists:
         write_lists(args.lists, positives, known, users)
     else:
+        check_enough(positives, early, cut_s)
         for line in comparison(positives, known, users, cut_s):
             print(line, flush=True)
     return 0
@@ -74,6 +79,24 @@ def comparison(positives: Positives, known: Positives, users: np.ndarray, cut_s:
     repeated = again(known.events, users, slates)
     yield from table_again(compete_again(*events, cut_s, users, repeated.items, best_single(entries)))
     yield f"ours: {repeated}"
+
+
+def check_enough(positives: Positives, early: np.ndarray, cut_s: float) -> None:
+    """Raise UsageError where a comparison would say nothing."""
+    n_users = len(trial(positives.user, positives.item, positives.time_s, cut_s).users)
+    if n_users < FEWEST_USERS:
+        raise UsageError(
+            f"only {n_users} users have something new to them after the cut; at least {FEWEST_USERS} are needed"
+        )
+    before = positives.time_s[early]
+    if tuning_cut(before) <= before.min():
+        raise UsageError("most events before the cut are of one moment: there is nothing to tune on")
+
+
+def told(positives: Positives, early: np.ndarray, cut_s: float) -> str:
+    """What is split where."""
+    cut = datetime.fromtimestamp(cut_s, UTC).isoformat(timespec="seconds")
+    return f"cut at {cut}: {early.sum():,} positive events before it, {(~early).sum():,} from it on"
 
 
 def users_of_both(positives: Positives, early: np.ndarray) -> np.ndarray:

@@ -32,7 +32,12 @@ from schemas.arrow import arrow_schema
 from schemas.spark import spark_schema
 from schemas.tables import CANDIDATES, SEGMENT_LISTS
 
-SHOWN_AS = {"als_fading": "als", "ease_fading": "ease", "walk_fading": "walk"}  # how a source is called in slates
+SHOWN_AS = {
+    "together": "cosine",
+    "als_fading": "als",
+    "ease_fading": "ease",
+    "walk_fading": "walk",
+}  # how a source is called in slates
 POPULAR, CONTENT = "popular", "content"
 BELOW = 0.999  # of the user's last candidate's score: the best new item's
 ARROW = (

@@ -13,6 +13,7 @@ from conf.settings import Settings
 from jobs.rim.errors import TemporaryError, UsageError
 
 TIMEOUT_S = 5
+URL = "allowed: a URL such as http://127.0.0.1:8330 of a Nightshelf API"
 RUNGS = {
     "personal": "their own slate",
     "neighbors": "neighbors of the item",
@@ -71,10 +72,14 @@ def fetch(url: str, user: str, n: int) -> dict:
         kind = TemporaryError if error.code >= 500 else UsageError
         raise kind(f"{url} answered {error.code}: {detail}") from None
     except (OSError, http.client.HTTPException) as error:
+        if "unknown url type" in str(error):
+            raise UsageError(f"{url}: {error}; {URL}") from None
         reason = getattr(error, "reason", error)
-        raise TemporaryError(f"the API at {url} cannot be reached ({reason}): start it with `make serve`") from None
+        raise TemporaryError(
+            f"the API at {url} cannot be reached ({reason}): start it with `make serve`, or name it by --url"
+        ) from None
     except ValueError as error:
-        raise UsageError(f"{url}: {error}; allowed: a URL such as http://127.0.0.1:8330 of a Nightshelf API") from None
+        raise UsageError(f"{url}: {error}; {URL}") from None
 
 
 def problem_detail(body: bytes) -> str:
@@ -99,7 +104,7 @@ def tell(user: str, answer: dict) -> list[str]:
 
 def row(item: dict) -> tuple[str, str, str, str]:
     because = item["because_of"]
-    reason = f"because you had {because['title'] or because['item_id']}" if because else ""
+    reason = f"because of {because['title'] or because['item_id']}" if because else ""
     return str(item["rank"]), item["title"] or item["item_id"], SOURCES.get(item["source"], item["source"]), reason
 
 

@@ -13,8 +13,8 @@ from conf.settings import Settings
 from jobs.rim.arguments import moment
 from jobs.rim.errors import UsageError
 from jobs.rim.lake import Lake
-from jobs.rim.lineage import Lineage, content_hash
-from jobs.rim.manifest import compact
+from jobs.rim.lineage import MAKERS, Lineage, content_hash
+from jobs.rim.manifest import compact, iso
 
 NAME = re.compile(r"as_of=\d{8}T\d{6}Z/v=[0-9a-f]{16}\.html")
 
@@ -33,7 +33,12 @@ def main(args: argparse.Namespace, settings: Settings) -> int:
     if args.name:
         sys.stdout.buffer.write(stored(lake, args.name))
         return 0
-    page = written(Lineage(lake, settings, args.as_of, args.snapshot))
+    lineage = Lineage(lake, settings, args.as_of, args.snapshot)
+    if not any(lineage.find(table) for table in MAKERS):
+        raise UsageError(
+            f"no step was run as of {iso(args.as_of)}, snapshot {lineage.snapshot}, in {settings.lake.uri}"
+        )
+    page = written(lineage)
     key = f"reports/as_of={compact(args.as_of)}/v={content_hash(page.decode())}.html"
     lake.store.put_if_absent(key, page)
     if args.out:

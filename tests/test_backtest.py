@@ -1,5 +1,7 @@
 """``nightshelf backtest`` as an analyst uses it: lists without a leak, a comparison, and what it refuses."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -140,6 +142,8 @@ def test_nothing_after_the_cut_leaks_into_the_next_basket(tmp_path):
         (["--test-share", "most"], "'most'; give a share between 0 and 1"),
         (["--cut", "yesterday"], "'yesterday' is no ISO 8601 moment"),
         (["--cut", "2001-01-01"], "positive events are on one side of the cut"),
+        (["--test-share", "0.999"], "only 0 users have something new to them after the cut; at least 10 are needed"),
+        (["--test-share", "0.0001"], "only 1 users have something new to them after the cut; at least 10 are needed"),
         ([], "one of the arguments --cut --test-share is required"),
     ],
 )
@@ -151,6 +155,15 @@ def test_a_wrong_cut_is_one_line(tmp_path, capsys, more, said):
         code = error.code
     assert code == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_past_of_one_moment_is_said_so(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    rows = [f"{START + 9 * late},u{k},i{(k + late) % 20},5" for k in range(20) for late in (0, 1)]
+    (tmp_path / "data" / "events.csv").write_text("\n".join(["time,who,what,stars", *rows]) + "\n")
+    cut = datetime.fromtimestamp(START + 5, UTC).isoformat()
+    assert backtest(tmp_path, "data", "--cut", cut) == 2
+    assert "most events before the cut are of one moment" in capsys.readouterr().err
 
 
 def test_events_that_speak_for_nothing_are_said_so(tmp_path, capsys):

@@ -62,6 +62,15 @@ def without_diagonal(matrix: np.ndarray) -> np.ndarray:
     return matrix - np.diag(np.diag(matrix))
 
 
+def test_lift_is_how_much_more_than_by_chance_two_items_share_users():
+    past = split(events_of(), np.inf)[0]
+    cells = past.user_items.toarray()
+    pairs, n_item = cells.T @ cells, cells.sum(axis=0)
+    lift = np.where(pairs >= 2, pairs * past.n_users / np.maximum(np.outer(n_item, n_item), 1), 0)
+    np.fill_diagonal(lift, 0)
+    assert np.allclose(sources.fit_pairs(past, "lift").weights.toarray(), lift)
+
+
 def test_cosine_is_the_textbooks():
     past = past_of()
     cells = past.user_items.toarray()

@@ -350,6 +350,11 @@ def test_what_is_no_report_is_not_printed(settings, capsys, name):
     assert f"no report {name!r}" in capsys.readouterr().err
 
 
+def test_of_a_night_that_never_was_no_page_is_written(settings, capsys):
+    assert cli.main(["report", "--as-of", "2001-01-01T00:00:00Z"]) == 2
+    assert "no step was run as of 2001-01-01T00:00:00Z, snapshot 1, in " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("argv", [[], ["--as-of", iso(NIGHT), "--print", "x"]])
 def test_a_report_is_either_made_or_printed(argv, capsys):
     with pytest.raises(SystemExit, match="2"):

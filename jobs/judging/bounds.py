@@ -1,8 +1,10 @@
 """What the statistics of a table may be."""
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import or_
 
-from conf.settings import Settings
+from conf.settings import Gate, Settings
 
 Bounds = dict[str, tuple[float | None, float | None]]
 NONE = (0, 0)
@@ -27,10 +29,6 @@ BROKEN_CONTENT = (
     "n_uneven",
 )
 ARRIVED = {"last_day_events": "fewest_expected", "last_hour": "earliest_expected"}  # and the least of each
-MIN_ORDER = 0.65  # measured: 0.80 and more of sound fits, 0.55 at most of shuffled tables
-MAX_LEVEL = 0.5  # measured: 0.20 at most of sound fits, 0.73 and more of fits of explicit ratings
-MAX_RESENT = 0.2  # share of a day's events, above what is usual; a day sent twice has 0.5
-MAX_CHURN = 0.8
 MIN_KEPT = {"kept_n_interactions": 0.8, "kept_n_users": 0.8, "kept_fill": 0.5, "kept_item_coverage": 0.5}
 
 
@@ -49,29 +47,37 @@ def bounds(table: str, settings: Settings, statistics: Mapping[str, float]) -> B
         "user_coverage": (settings.gate.min_user_coverage, None),
         "item_coverage": (settings.gate.min_item_coverage, None),
     }
-    return slates | fitted(statistics) | arrived(statistics) | changed(statistics)
+    judged = (part(statistics, settings.gate) for part in (fitted, arrived, changed))
+    return reduce(or_, judged, slates)
 
 
-def fitted(statistics: Mapping[str, float]) -> Bounds:
-    """Of the fit and of the recipe: no source out of order, nothing significantly worse than what is simpler."""
-    orders = {name: (MIN_ORDER, None) for name in statistics if name.startswith("order_")}
+def fitted(statistics: Mapping[str, float], gate: Gate) -> Bounds:
+    """Of the fit and of the recipe: no source out of order, nothing significantly worse than what is simpler.
+
+    Measured, order: 0.80 and more of sound fits, 0.55 at most of shuffled tables; level: 0.20 at most of sound fits,
+    0.73 and more of fits of explicit ratings.
+    """
+    orders = {name: (gate.min_order, None) for name in statistics if name.startswith("order_")}
     gains = [name for name in statistics if name.startswith("gain_high_")]
-    levels = {name: (None, MAX_LEVEL) for name in statistics if name.startswith("level_")}
+    levels = {name: (None, gate.max_level) for name in statistics if name.startswith("level_")}
     return orders | levels | dict.fromkeys(gains, (0, None))
 
 
-def arrived(statistics: Mapping[str, float]) -> Bounds:
-    """Of the last day; what is usual counts only where there is a night before: a first one takes what it gets."""
-    resent = {name: (None, MAX_RESENT) for name in ("resent_share", "moved_share") if name in statistics}
+def arrived(statistics: Mapping[str, float], gate: Gate) -> Bounds:
+    """Of the last day; what is usual counts only where there is a night before: a first one takes what it gets.
+
+    A day sent twice has half of its events resent.
+    """
+    resent = {name: (None, gate.max_resent) for name in ("resent_share", "moved_share") if name in statistics}
     if not compared(statistics) or not statistics.get("last_day_events"):
         return resent
     return resent | {name: (statistics[least], None) for name, least in ARRIVED.items() if least in statistics}
 
 
-def changed(statistics: Mapping[str, float]) -> Bounds:
+def changed(statistics: Mapping[str, float], gate: Gate) -> Bounds:
     """Since the night before."""
     kept = {name: (least, None) for name, least in MIN_KEPT.items() if name in statistics}
-    return kept | ({"churn@10": (None, MAX_CHURN)} if "churn@10" in statistics else {})
+    return kept | ({"churn@10": (None, gate.max_churn)} if "churn@10" in statistics else {})
 
 
 def compared(statistics: Mapping[str, float]) -> bool:

@@ -17,6 +17,7 @@ from jobs.kernels.recipe.candidates import BLOCK_USERS, Model, best_columns, uns
 from jobs.kernels.recipe.describe import ITEM_NAMES
 from jobs.kernels.recipe.people import People
 from jobs.kernels.recipe.recommend import Recipe, rank
+from jobs.kernels.recipe.sources import ByFactors
 from jobs.kernels.resample import compare
 
 K = 10
@@ -45,15 +46,18 @@ def artefact_statistics(
     ``(n_users, n_items)``.
 
     ``ndcg_recipe``, ``ndcg_popularity``; ``gain_high_recipe``: the upper bound of its mean gain on popularity. For each
-    source ``order_…``: see ``ordered``; ``level_…``: mean score of items not taken over that of items taken;
-    ``ndcg_…``; ``gain_high_…``: the upper bound of its gain on chance. What there are too few users or pairs to say is
-    left out. Cost: as for ranking these users, twice.
+    source ``order_…``: see ``ordered``; of one by factors ``level_…``: mean score of items not taken over that of
+    items taken (neighbors are no fit of ratings, and where all take much alike theirs is high); ``ndcg_…``;
+    ``gain_high_…``: the upper bound of its gain on chance. What there are too few users or pairs to say is left out.
+    Cost: as for ranking these users, twice.
     """
     signs = {name: signs_of(source, model.warm, people, seed) for name, source in model.sources.items()}
     found = {"n_probes": float(np.sum(np.diff(truth.indptr) > 0))}
     for name, of in signs.items():
         if sum(map(len, of.right)) >= FEWEST_PAIRS:
-            found |= {f"order_{name}": float(np.concatenate(of.right).mean()), f"level_{name}": level(of)}
+            found[f"order_{name}"] = float(np.concatenate(of.right).mean())
+            if isinstance(model.sources[name], ByFactors):
+                found[f"level_{name}"] = level(of)
     if found["n_probes"] < FEWEST_USERS:
         return found
     ours = ndcg(judge(rank(recipe, model, people, np.arange(people.n_users), K)[0], truth), K)

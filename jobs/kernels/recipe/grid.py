@@ -40,14 +40,17 @@ GRID: dict[str, tuple[Setting, ...]] = {
     "als_fading": settings(sources.fit_als, "factors", "alpha", "days", tried=((32, 10, 30), (32, 10, 120))),
     "ease": settings(sources.fit_ease, "ridge", tried=((100,), (400,))),
     "ease_fading": settings(sources.fit_ease, "ridge", "days", tried=((50, 30), (100, 90))),
-    "cosine": settings(sources.fit_cosine),
+    "together": (
+        Setting(sources.fit_cosine),
+        *settings(sources.fit_pairs, "score", tried=(("llr",), ("lift",))),
+    ),
     "bm25": settings(sources.fit_bm25, "k1", "b", tried=((1.2, 0.2), (1.2, 0.8), (100, 0.2), (100, 0.8))),
     "walk": settings(sources.fit_walk, "beta", tried=((0.2,), (0.6,))),
     "walk_fading": settings(sources.fit_walk, "beta", "days", tried=((0.2, 7), (0.4, 30))),
     "baskets": settings(sources.fit_baskets),
 }
-NARROW = ("als", "als_fading", "ease", "ease_fading", "bm25", "walk_fading", "baskets")
-WIDE = ("als", "als_fading", "cosine", "bm25", "walk", "walk_fading", "baskets")  # a catalogue too large for EASE
+NARROW = ("als", "als_fading", "ease", "ease_fading", "together", "bm25", "walk_fading", "baskets")
+WIDE = ("als", "als_fading", "together", "bm25", "walk", "walk_fading", "baskets")  # a catalogue too large for EASE
 
 
 def tried(n_items: int) -> dict[str, tuple[Setting, ...]]:

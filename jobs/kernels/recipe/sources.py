@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from jobs.kernels.pairs import top_pairs
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import DAY_S, People
 
@@ -16,6 +17,7 @@ N_NEIGHBORS = 200  # item-to-item weights kept of each row
 DENSE = 0.04  # share of cells above which a block is cut as a dense one
 SEED = 0
 ALS_ITERATIONS = 10
+FEWEST_PAIR = 2  # users who share a pair that counts
 ALS_RIDGE = 1.0
 
 
@@ -86,6 +88,13 @@ def fit_cosine(past: Past) -> ByNeighbors:
     length = np.sqrt(np.maximum(past.item_users, 1))
     unit = past.user_items @ sp.diags((1 / length).astype(np.float32))
     return ByNeighbors("all", top_product(unit.T, unit))
+
+
+def fit_pairs(past: Past, score: str) -> ByNeighbors:
+    """What shares users with it more than by chance: ``score`` is that of ``pairs.best_of``, lift or llr."""
+    found = top_pairs(past.cell_user, past.cell_item, score, 0.0, FEWEST_PAIR, N_NEIGHBORS)
+    cells = (found["score"].astype(np.float32), (found["item_idx"], found["neighbor_idx"]))
+    return ByNeighbors("all", sp.csr_matrix(cells, (past.n_items, past.n_items)))
 
 
 def fit_bm25(past: Past, k1: float, b: float) -> ByNeighbors:
