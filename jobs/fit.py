@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from conf.settings import Fit, Settings
 from jobs.kernels.positives import MICROSECONDS, TOLD, Known, positive_events
-from jobs.kernels.recipe.candidates import fit_model
 from jobs.kernels.recipe.labels import Events
+from jobs.kernels.recipe.model import fit_model
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import DAY_S
 from jobs.kernels.recipe.probes import Withheld, withhold

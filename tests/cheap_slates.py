@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from jobs.kernels.recipe.candidates import fit_model
 from jobs.kernels.recipe.choose import Choice
 from jobs.kernels.recipe.grid import GRID
 from jobs.kernels.recipe.labels import Events
+from jobs.kernels.recipe.model import fit_model
 from jobs.kernels.recipe.recommend import Recipe, Slates, rank
 
 CHEAP = {name: GRID[name][0] for name in ("bm25", "walk_fading", "baskets")}

@@ -9,10 +9,10 @@ import scipy.sparse as sp
 from jobs.kernels.arrivals import DAY_US, resent_statistics, traffic_statistics
 from jobs.kernels.artefact import artefact_statistics, chance, ordered, popular_lists, signs_of
 from jobs.kernels.recipe import sources
-from jobs.kernels.recipe.candidates import fit_model
 from jobs.kernels.recipe.choose import Choice
 from jobs.kernels.recipe.grid import Setting
 from jobs.kernels.recipe.labels import Events
+from jobs.kernels.recipe.model import fit_model
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import DAY_S
 from jobs.kernels.recipe.probes import withhold

@@ -6,9 +6,10 @@ import scipy.sparse as sp
 from cheap_slates import events_of as events_in
 
 from jobs.kernels.recipe import choose, grid, ranker, sources
-from jobs.kernels.recipe.candidates import FAR, Slice, candidates, fit_model
+from jobs.kernels.recipe.candidates import Slice, candidates
 from jobs.kernels.recipe.describe import ITEM_NAMES, USER_NAMES, describe_items, describe_users
 from jobs.kernels.recipe.labels import Events, Future, Labels, from_afar, label, sample, split
+from jobs.kernels.recipe.model import FAR, fit_model
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import DAY_S
 from jobs.kernels.recipe.recommend import FEWEST_EVENTS, learn, recommend

@@ -10,10 +10,10 @@ import pytest
 from conf.settings import load_settings
 from jobs.kernels import rolling
 from jobs.kernels.recipe import sources
-from jobs.kernels.recipe.candidates import fit_model
 from jobs.kernels.recipe.choose import Choice
 from jobs.kernels.recipe.grid import Setting
 from jobs.kernels.recipe.labels import Events
+from jobs.kernels.recipe.model import fit_model
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import DAY_S
 from jobs.kernels.recipe.recommend import Recipe, rank

@@ -7,12 +7,13 @@ import pytest
 import scipy.sparse as sp
 from lake_fixtures import rows
 
-from jobs.kernels.recipe.candidates import FAR, POPULAR_DAYS, Slice, candidates, fit_model
+from jobs.kernels.recipe.candidates import Slice, candidates
 from jobs.kernels.recipe.choose import FORMS, Choice
 from jobs.kernels.recipe.context import N_WORDS, UNKNOWN, Context, Searches
 from jobs.kernels.recipe.describe import ITEM_NAMES
 from jobs.kernels.recipe.grid import tried
 from jobs.kernels.recipe.labels import Events, label, split
+from jobs.kernels.recipe.model import FAR, POPULAR_DAYS, fit_model
 from jobs.kernels.recipe.people import DAY_S
 from jobs.kernels.recipe.ranker import fit_rankers
 from jobs.kernels.recipe.reasons import NOBODY, speakers

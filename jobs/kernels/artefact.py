@@ -13,8 +13,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from jobs.kernels.metrics import judge, ndcg
-from jobs.kernels.recipe.candidates import BLOCK_USERS, Model, best_columns, unseen
+from jobs.kernels.recipe.candidates import BLOCK_USERS, best_columns, unseen
 from jobs.kernels.recipe.describe import ITEM_NAMES
+from jobs.kernels.recipe.model import Model
 from jobs.kernels.recipe.people import People
 from jobs.kernels.recipe.recommend import Recipe, rank
 from jobs.kernels.recipe.sources import ByFactors

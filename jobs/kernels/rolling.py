@@ -12,8 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
-from jobs.kernels.recipe.candidates import BLOCK_USERS, Model, best_columns, fit_model, unseen
+from jobs.kernels.recipe.candidates import BLOCK_USERS, best_columns, unseen
 from jobs.kernels.recipe.labels import Events, sample
+from jobs.kernels.recipe.model import Model, fit_model
 from jobs.kernels.recipe.past import Past, latest
 from jobs.kernels.recipe.people import DAY_S
 from jobs.kernels.recipe.recommend import Recipe, rank

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.kernels.recipe.candidates import Model, Slice, candidates, fit_model
+from jobs.kernels.recipe.candidates import Slice, candidates
 from jobs.kernels.recipe.choose import FEWEST_USERS, JUDGES, low_mean
 from jobs.kernels.recipe.describe import ITEM_NAMES, USER_NAMES, describe_users
 from jobs.kernels.recipe.grid import Setting
 from jobs.kernels.recipe.habits import CELL_NAMES, OF_ITEM_NAMES, OF_USER_NAMES, Habits, baskets_of, habits
 from jobs.kernels.recipe.labels import Events, label, sample, taken_after
+from jobs.kernels.recipe.model import Model, fit_model
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import DAY_S
 from jobs.kernels.recipe.ranker import Labeled, fit_rankers, ndcg, order, predict

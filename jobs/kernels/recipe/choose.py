@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.kernels.recipe.candidates import N_RANKED, Slice
+from jobs.kernels.recipe.candidates import Slice
 from jobs.kernels.recipe.describe import POPULARITIES
 from jobs.kernels.recipe.labels import from_afar
+from jobs.kernels.recipe.model import N_RANKED
 from jobs.kernels.recipe.ranker import MONOTONE, Labeled, by_place, fit_rankers, ndcg, predict
 
 FORMS = ("single", "blend", "model")  # from simple to rich; "fused" where there is too little to choose from

@@ -4,7 +4,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from jobs.kernels.because import gram, strongest_reasons
-from jobs.kernels.recipe.candidates import FAR, Model, Slice
+from jobs.kernels.recipe.candidates import Slice
+from jobs.kernels.recipe.model import FAR, Model
 from jobs.kernels.recipe.people import DAY_S, People
 from jobs.kernels.recipe.sources import ALS_RIDGE, ByFactors, ByNeighbors
 

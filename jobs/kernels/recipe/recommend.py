@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from jobs.kernels.recipe.candidates import Model, Slice, candidates, fit_model
+from jobs.kernels.recipe.candidates import Slice, candidates
 from jobs.kernels.recipe.choose import LEARNED, UNLEARNED, Choice, choose, scores_of, with_far_views
 from jobs.kernels.recipe.grid import Setting, Tuned, tried, tune
 from jobs.kernels.recipe.labels import Events, label, sample, split
+from jobs.kernels.recipe.model import Model, fit_model
 from jobs.kernels.recipe.people import People
 from jobs.kernels.recipe.ranker import Labeled, fit_rankers, order
 from jobs.kernels.recipe.reasons import reasons, speakers

@@ -11,10 +11,10 @@ import scipy.sparse as sp
 
 from jobs.kernels.recipe import sources
 from jobs.kernels.recipe.affinities import ITEM_SIDE, PRODUCTS
-from jobs.kernels.recipe.candidates import POPULAR_DAYS, Model, most_popular
 from jobs.kernels.recipe.choose import Choice
 from jobs.kernels.recipe.describe import ITEM_NAMES, named
 from jobs.kernels.recipe.grid import Setting
+from jobs.kernels.recipe.model import POPULAR_DAYS, Model, lengths, most_popular
 from jobs.kernels.recipe.past import latest
 from jobs.kernels.recipe.people import People
 from jobs.kernels.recipe.recommend import Recipe
@@ -147,7 +147,8 @@ def load_model(recipe: Recipe, tables: Mapping[str, pa.Table]) -> Stored:
     fitted = {name: load_source(name, setting, tables, stored) for name, setting in recipe.chosen.items()}
     columns = [items[:, ITEM_NAMES.index(f"popularity_{named(days)}")] for days in POPULAR_DAYS]
     popular = tuple(most_popular(column, stored.model.warm) for column in columns)
-    return replace(stored, model=replace(stored.model, sources=fitted, popular=popular, affinities=affinities))
+    model = replace(stored.model, sources=fitted, popular=popular, affinities=affinities)
+    return replace(stored, model=replace(model, by_length=lengths(model)))
 
 
 def load_source(name: str, setting: Setting, tables: Mapping[str, pa.Table], stored: Stored) -> object:
