@@ -89,7 +89,7 @@ def test_a_recipe_comes_back_as_it_was(learned):
     assert (again.choice.form, again.choice.single) == ("model", "score_ease")
     assert str(again) == str(learned) == row["description"]
     assert to_row(again) == row
-    some = np.random.default_rng(1).normal(size=(50, learned.rankers[0].num_feature()))
+    some = np.random.default_rng(1).normal(size=(50, learned.rankers[0].n_features))
     assert len(again.rankers) == len(learned.rankers) == 3
     for ours, theirs in zip(again.rankers, learned.rankers, strict=True):
         assert ours.predict(some).tolist() == theirs.predict(some).tolist()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from jobs.kernels.compiled import kernel
 from jobs.kernels.recipe.context import UNKNOWN, Searches
 from jobs.kernels.recipe.people import DAY_S, People
 
@@ -114,9 +115,10 @@ def affinities(
     """
     columns = [*by_category(of_items, people, users, user, item), above_usual(of_items, people, users, user, item)]
     for name in PRODUCTS:
-        both = name in of_users and name in of_items
-        product = np.einsum("ij,ij->i", of_users[name][users[user]], of_items[name][item]) if both else 0.0
-        columns.append(np.broadcast_to(product, len(user)))
+        found = np.zeros(len(user), np.float32)
+        if name in of_users and name in of_items:
+            add_products(of_users[name][users], of_items[name], user, item, found)
+        columns.append(found)
     return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -147,3 +149,18 @@ def above_usual(of_items: Vectors, people: People, users: np.ndarray, user: np.n
     n = history @ np.isfinite(price)
     usual = np.divide(history @ np.nan_to_num(price), n, out=np.full(len(users), np.nan), where=n > 0)
     return price[item] - usual[user]
+
+
+@kernel
+def add_products(of_users, of_items, user, item, found):
+    """Each row's vectors multiplied, without a copy of them; most people's are of nothing where few people search."""
+    silent = np.ones(len(of_users), np.bool_)
+    for row in range(len(of_users)):
+        for value in of_users[row]:
+            silent[row] &= value == 0
+    for row in range(len(user)):
+        if not silent[user[row]]:
+            total = np.float32(0)
+            for at in range(of_users.shape[1]):
+                total += of_users[user[row], at] * of_items[item[row], at]
+            found[row] = total

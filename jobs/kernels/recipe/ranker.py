@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from jobs.kernels.recipe.candidates import Slice
+from jobs.kernels.recipe.forest import Forest, read_forest
 from jobs.kernels.recipe.labels import Labels
 
 Labeled = tuple[Slice, Labels]
@@ -31,20 +32,20 @@ MONOTONE = {"seed": 7, "monotone": True}  # never falls with a source's score, n
 MEMBERS = ({"seed": 1}, MONOTONE, {"seed": 3, "lambdarank_truncation_level": 30})
 
 
-def fit_rankers(parts: Iterable[Labeled], before_s: float = np.inf, members: Iterable[dict] = MEMBERS) -> list:
-    """One booster for each member; only what was taken before ``before_s`` counts as taken. None where nothing was."""
+def fit_rankers(parts: Iterable[Labeled], before_s: float = np.inf, members: Iterable[dict] = MEMBERS) -> list[Forest]:
+    """One model for each member; only what was taken before ``before_s`` counts as taken. None where nothing was."""
     import lightgbm as lgb
 
     parts = list(parts)
     rows, taken, sizes = training_rows(parts, before_s)
-    boosters = []
+    forests = []
     for own in members if len(rows) else ():
         options = OPTIONS | {name: value for name, value in own.items() if name != "monotone"}
         if own.get("monotone"):
             options["monotone_constraints"] = directions(parts[0][0].names)
         data = lgb.Dataset(rows, taken, group=sizes, params={"verbose": -1})
-        boosters.append(lgb.train(options, data, ROUNDS))
-    return boosters
+        forests.append(read_forest(lgb.train(options, data, ROUNDS).model_to_string()))
+    return forests
 
 
 def directions(names: Iterable[str]) -> list[int]:
@@ -69,11 +70,11 @@ def training_rows(parts: Iterable[Labeled], before_s: float) -> tuple[np.ndarray
     return np.concatenate(rows), np.concatenate(labels), np.concatenate(sizes)
 
 
-def predict(rankers: list, part: Slice) -> np.ndarray:
+def predict(rankers: list[Forest], part: Slice) -> np.ndarray:
     """A score for each row: the rankers' outputs, standardised within the user, added."""
     if not len(part.user):
         return np.empty(0)
-    return sum(standardised(ranker.predict(part.features, num_threads=1), part.user) for ranker in rankers)
+    return sum(standardised(ranker.predict(part.features), part.user) for ranker in rankers)
 
 
 def standardised(scores: np.ndarray, user: np.ndarray) -> np.ndarray:

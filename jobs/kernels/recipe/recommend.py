@@ -7,6 +7,7 @@ import scipy.sparse as sp
 
 from jobs.kernels.recipe.candidates import Slice, candidates
 from jobs.kernels.recipe.choose import LEARNED, UNLEARNED, Choice, choose, scores_of, with_far_views
+from jobs.kernels.recipe.forest import Forest
 from jobs.kernels.recipe.grid import Setting, Tuned, tried, tune
 from jobs.kernels.recipe.labels import Events, label, sample, split
 from jobs.kernels.recipe.model import Model, fit_model
@@ -28,7 +29,7 @@ class Recipe:
 
     chosen: dict[str, Setting]
     choice: Choice
-    rankers: list
+    rankers: list[Forest]
 
     def __str__(self) -> str:
         by_single = self.choice.form in ("single", "blend")

@@ -13,6 +13,7 @@ from jobs.kernels.recipe import sources
 from jobs.kernels.recipe.affinities import ITEM_SIDE, PRODUCTS
 from jobs.kernels.recipe.choose import Choice
 from jobs.kernels.recipe.describe import ITEM_NAMES, named
+from jobs.kernels.recipe.forest import read_forest
 from jobs.kernels.recipe.grid import Setting
 from jobs.kernels.recipe.model import POPULAR_DAYS, Model, lengths, most_popular
 from jobs.kernels.recipe.past import latest
@@ -36,18 +37,16 @@ def to_row(recipe: Recipe) -> dict:
         "settings": json.dumps(settings),
         "form": recipe.choice.form,
         "single": recipe.choice.single,
-        "rankers": [ranker.model_to_string() for ranker in recipe.rankers],
+        "rankers": [ranker.text for ranker in recipe.rankers],
     }
 
 
 def from_row(row: Mapping) -> Recipe:
     """As ``to_row`` was given it, but for what the forms were judged by."""
-    import lightgbm as lgb
-
     chosen = {
         name: Setting(getattr(sources, how["fit"]), how["options"]) for name, how in json.loads(row["settings"]).items()
     }
-    rankers = [lgb.Booster(model_str=text) for text in row["rankers"]]
+    rankers = [read_forest(text) for text in row["rankers"]]
     return Recipe(chosen, Choice(row["form"], row["single"], ()), rankers)
 
 
