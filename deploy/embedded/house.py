@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deploy.embedded.problems import TEMPORARY, Problem
+from deploy.embedded.processes import running_processes
 
 ROOT = Path(__file__).absolute().parents[2]
 STATE = Path(".nightshelf")  # relative: everything runs in ROOT, and paths of sockets must stay short
@@ -49,12 +51,21 @@ def lock(purpose: str, shared: bool = False) -> Iterator[None]:
             fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             handle.seek(0)
-            holder = handle.read().strip() or "another command"
-            raise Problem(f"{holder} is at work in {ROOT}; wait for it or stop it, then run again", TEMPORARY) from None
-        handle.truncate(0)
-        handle.write(f"`{purpose}` (process {os.getpid()})")
+            who = " and ".join(holders(handle.read())) or "another command"
+            verb, them = ("are", "them") if " and " in who else ("is", "it")
+            told = f"{who} {verb} at work in {ROOT}; wait for {them} or stop {them}, then run again"
+            raise Problem(told, TEMPORARY) from None
+        if not shared:
+            handle.truncate(0)  # whoever is named there has ended
+        handle.write(f"`{purpose}` (process {os.getpid()})\n")
         handle.flush()
         yield
+
+
+def holders(names: str) -> list[str]:
+    """Those of the lock's names whose process still lives."""
+    alive = running_processes()
+    return [name[0] for name in re.finditer(r"`[^`]+` \(process (\d+)\)", names) if int(name[1]) in alive]
 
 
 def make_secret() -> None:

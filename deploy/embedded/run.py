@@ -16,7 +16,7 @@ from pathlib import Path
 
 from deploy.embedded import airflow, checks, house, java, people, redis
 from deploy.embedded.command import nightshelf, some_people
-from deploy.embedded.problems import guarded
+from deploy.embedded.problems import REFUSED, Problem, guarded
 from deploy.embedded.report import Report
 from deploy.embedded.serving import serving
 
@@ -75,10 +75,18 @@ def run(given: Input, port: int) -> None:
             airflow.migrate(env)
         hour = load(given, env, report)
         run_dag("hourly", hour, env, report)
-        run_dag("nightly", end_of_day(hour), env, report)
+        end = end_of_day(hour)
+        page = night(end, env, report)
         house.remember_release(lake=str(given.lake), namespace=given.namespace, path=given.path, source=given.source)
         show(given, env, port, report)
-    print(f"\nWhere the time went:\n{report.table()}\n\n`make serve` reopens this release in the browser.")
+    print("\n".join([f"\nWhere the time went:\n{report.table()}\n", page, *what_next(given, end)]))
+
+
+def what_next(given: Input, end: datetime) -> list[str]:
+    """Lines on how to go on; by default the command `nightshelf` looks at the lake of the generated shop."""
+    lake = f"NIGHTSHELF_LAKE__URI={given.lake / 'lake'}"
+    own = [f"Commands on this data: {lake} nightshelf report --as-of {end.isoformat()}"]
+    return [*(own if given.lake != house.STATE else []), "`make serve` reopens this release in the browser."]
 
 
 def load(given: Input, env: Mapping[str, str], report: Report) -> datetime:
@@ -100,12 +108,44 @@ def end_of_day(moment: datetime) -> datetime:
     return midnight if midnight == moment else midnight + timedelta(days=1)
 
 
-def run_dag(dag: str, end: datetime, env: Mapping[str, str], report: Report) -> None:
-    """Under ``airflow dags test`` the logical date is the end of the data interval."""
+def run_dag(dag: str, end: datetime, env: Mapping[str, str], report: Report, said: dict | None = None) -> None:
+    """Under ``airflow dags test`` the logical date is the end of the data interval; ``said`` takes tasks' lines."""
+
+    def finished(task: airflow.TaskRun) -> None:
+        report.add(f"{dag}.{task.task}", task.seconds, task.lines)
+        if said is not None:
+            said[task.task] = task.lines
+
     with report.whole(f"{dag}: Airflow around its tasks"):
-        airflow.test_dag(
-            dag, end.isoformat(), env, lambda task: report.add(f"{dag}.{task.task}", task.seconds, task.lines)
-        )
+        airflow.test_dag(dag, end.isoformat(), env, finished)
+
+
+def night(end: datetime, env: Mapping[str, str], report: Report) -> str:
+    """The nightly DAG; gives the line about its page.
+
+    Raises:
+        Problem: a task failed; if the gate refused, it says where the page about that is.
+    """
+    said: dict[str, list[str]] = {}
+    try:
+        run_dag("nightly", end, env, report, said)
+    except Problem as problem:
+        if problem.code != REFUSED:
+            raise
+        raise Problem(f"{problem}; {why(end, said['snapshot'][-1], env, report)}", REFUSED) from None
+    n_warnings = sum(line.count("; warning: ") for line in said["gate"])
+    judged = "passed" if not n_warnings else f"passed, with {n_warnings} warning{'s' * (n_warnings > 1)}"
+    return f"The night's report: {said['report'][-1]} (gate: {judged})"
+
+
+def why(end: datetime, snapshot: str, env: Mapping[str, str], report: Report) -> str:
+    """Writes the page about a refused night: the DAG ended before it came to that."""
+    try:
+        with report.step("report"):
+            page = nightshelf(["report", "--as-of", end.isoformat(), "--snapshot", snapshot], env)[-1]
+    except Problem as problem:
+        return f"and no page says more: {problem}"
+    return f"why: {page}"
 
 
 def show(given: Input, env: Mapping[str, str], port: int, report: Report) -> None:
