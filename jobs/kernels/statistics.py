@@ -22,7 +22,7 @@ def slate_statistics(
 
     ``owned`` has a row per user_id and item_idx they dealt with, ``comes_back`` says of each row whether the user may
     be shown it again, ``active`` holds the users of the last day, ``available`` the item_idx that may be shown,
-    ``known`` those that anybody dealt with: coverage is of both. An item without a reason, -1, is no fault where its source is one of
+    ``known`` those that anybody dealt with. An item without a reason, -1, is no fault where its source is one of
     ``UNEXPLAINED``; ``explained`` is the share of items with a reason.
     """
     lengths = pc.list_value_length(slates["items"]).to_numpy()
@@ -40,7 +40,6 @@ def slate_statistics(
     reasons = np.repeat(user, others[2]) * (2**32) + flat(slates["because_of"], np.int64)
     chances = flat(slates["propensities"], np.float64)
     inside = score_owner[1:] == score_owner[:-1]
-    takeable = np.intersect1d(available, known)
     return {
         "n_rows": len(lengths),
         "n_repeated_users": len(lengths) - pc.count_distinct(slates["user_id"]).as_py(),
@@ -51,9 +50,11 @@ def slate_statistics(
         "n_without_own_reason": int((~np.isin(reasons, own_cells) & ~unexplained(slates)).sum()),
         "n_bad_propensities": int((~((chances > 0) & (chances <= 1))).sum()),
         "n_uneven": int((np.stack(others) != lengths).any(axis=0).sum()),
-        "fill": share(lengths.mean() if len(lengths) else 0, min(n_wanted, max(len(takeable), 1))),
+        "fill": share(
+            lengths.mean() if len(lengths) else 0, min(n_wanted, max(len(np.intersect1d(available, known)), 1))
+        ),
         "user_coverage": share(pc.is_in(active, slates["user_id"].combine_chunks()).true_count, len(active)),
-        "item_coverage": share(len(np.intersect1d(items, takeable)), len(takeable)),
+        "item_coverage": share(len(np.unique(items)), len(np.intersect1d(available, known))),
         "explained": share(int((flat(slates["because_of"], np.int64) >= 0).sum()), len(items)),
     }
 
