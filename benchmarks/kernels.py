@@ -99,7 +99,7 @@ def once(cells: sp.csr_matrix, spark, told: Callable[[str, float], None]) -> Non
         lists(spark)
     cosine = CosineRecommender(K=N_NEIGHBORS)
     with clock("implicit: cosine neighbors", told):
-        cosine.fit(cells, show_progress=False)
+        cosine.fit(cells.tocsr(), show_progress=False)
     coo = cells.tocoo()
     with clock("ours: pairs by cosine", told):
         pairs = top_pairs(coo.row, coo.col, "cosine", 0.0, 1, N_NEIGHBORS)
@@ -180,7 +180,10 @@ def check_cosine(pairs: dict, similarity: sp.csr_matrix) -> None:
 def report(seconds: dict[str, list[float]], sizes: dict) -> None:
     """Ratios of ours to the library's just before it."""
     names = list(seconds)
-    ratios = {ours: median(seconds[ours]) / median(seconds[theirs]) for theirs, ours in zip(names[::2], names[1::2])}
+    ratios = {
+        ours: median(seconds[ours]) / median(seconds[theirs])
+        for theirs, ours in zip(names[::2], names[1::2], strict=True)
+    }
     for name, ratio in ratios.items():
         print(f"{name:<32}{ratio:6.2f} x the library's")
     target = FOLDER / "kernels.json"

@@ -23,6 +23,9 @@ class Withheld:
 
 def withhold(events: Events, n_probes: int, seed: int) -> Withheld:
     """The last UTC day of ``n_probes`` users drawn from those who took something new on it and something before it."""
+    if not n_probes:
+        nobody = np.empty(0, np.int64)
+        return Withheld(np.ones(len(events.user), bool), nobody, nobody, nobody)
     day = (events.time_s // DAY_S).astype(np.int64)
     last = np.full(events.n_users, -1, np.int64)
     np.maximum.at(last, events.user, day)
