@@ -1,12 +1,18 @@
 """What has each user dealt with, and how strongly?
 
 One row per user and item: weights of events by kind, capped per user and day, halved every ``half_life_days`` whole
-UTC days. Weights are integer micro-units, so sums are equal in any order. An item only disliked, returned or rated
-low stays with weight 0: nobody is shown what they already know. Decay by age instead of Hu et al.'s constant weights.
+UTC days. An item only disliked, returned or rated low stays with weight 0: nobody is shown what they already know. A
+pair without an event for ``window_days`` is forgotten; what comes later begins it anew. Decay by age instead of Hu et
+al.'s constant weights.
+
+A night adds the events since to the rows of an earlier one, exactly: totals are integer micro-units at the scale of
+their period's beginning, so sums are equal in any order; the period, of 16 half-lives from 1970 on, ends with a shift
+by 16 bits, which rounds the same whenever it is done. Cost: the rows and the new events, not all events.
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import reduce
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
@@ -15,24 +21,34 @@ from pyspark.sql import functions as F
 from conf.settings import Settings
 from jobs.rim.lineage import Job
 
+PERIOD_HALVINGS = 16  # a day's weight, below 2^34, times 2^16, summed over a century of days, fits 63 bits
+MAX_BROADCAST_ROWS = 500_000  # about 100 MB in each executor
+FIRST_DAY = date(1970, 1, 1)
+KEY = ["user_id", "item_idx"]
+CARRIED = ("total_micro", "n_events", "n_purchases", "first_time", "last_time", "last_purchase_time")
+
 
 def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict[str, DataFrame]:
-    """events, item_dictionary (Spark), event_weights (Arrow) → interactions."""
-    wanted = settings.interactions
-    weighted = weigh(inputs["events"], inputs["event_weights"])
-    daily = daily_totals(weighted, wanted.max_per_user_item_day)
-    capped = cap_user_days(daily, wanted.max_per_user_day)
-    totals = decayed_totals(capped, as_of, wanted.half_life_days)
-    rows = totals.join(F.broadcast(inputs["item_dictionary"]), "item_id", how="inner")
-    return {"interactions": rows.drop("item_id")}
+    """events, item_dictionary (Spark), event_weights (Arrow), base → interactions."""
+    wanted, base = settings.interactions, inputs["base"]
+    newest = (as_of - timedelta(microseconds=1)).date()
+    weighted = weigh(inputs["events"], inputs["event_weights"], inputs["item_dictionary"])
+    daily = cap_user_days(daily_totals(weighted, wanted.max_per_user_item_day), wanted.max_per_user_day)
+    if (newest - base.start.date()).days > wanted.window_days:
+        daily = since_last_gap(daily, wanted.window_days)
+    before = base.start.date() - timedelta(days=1)  # the day the base's totals are as of
+    periods = range(period_of(before, wanted.half_life_days), period_of(newest, wanted.half_life_days) + 1)
+    added = added_totals(daily, periods, wanted.half_life_days)
+    rows = summed(beside(base.rows, added), periods, wanted.window_days)
+    return {"interactions": decayed(rows, newest, wanted.half_life_days, wanted.window_days)}
 
 
-def weigh(events: DataFrame, weights: pa.Table) -> DataFrame:
+def weigh(events: DataFrame, weights: pa.Table, dictionary: DataFrame) -> DataFrame:
     """Events of known users on items that carry a weight, brought together by user: all that follows is by user."""
     known = events.where(F.col("user_id").isNotNull() & F.col("item_id").isNotNull())
-    weighted = known.withColumn("weight_micro", weight_of(weights.to_pylist()))
-    named = weighted.where(F.col("weight_micro").isNotNull())
-    return named.select("user_id", "item_id", "kind", "event_time", "weight_micro").repartition("user_id")
+    weighted = known.withColumn("weight_micro", weight_of(weights.to_pylist())).where("weight_micro is not null")
+    indexed = weighted.join(F.broadcast(dictionary), "item_id", how="inner")
+    return indexed.select("user_id", "item_idx", "kind", "event_time", "weight_micro").repartition("user_id")
 
 
 def weight_of(weights: list[dict]) -> Column:
@@ -49,7 +65,7 @@ def weight_of(weights: list[dict]) -> Column:
 def daily_totals(weighted: DataFrame, max_events: int) -> DataFrame:
     """Per user, item, UTC day and kind; beyond ``max_events`` of them further events add nothing."""
     n_counted = F.least(F.count("*"), F.lit(max_events))
-    return weighted.groupBy("user_id", "item_id", "kind", F.to_date("event_time").alias("day")).agg(
+    return weighted.groupBy(*KEY, "kind", F.to_date("event_time").alias("day")).agg(
         floor_ratio(F.sum("weight_micro") * n_counted, F.count("*")).alias("day_micro"),
         F.count("*").alias("n_events"),
         F.min("event_time").alias("first_time"),
@@ -65,19 +81,83 @@ def cap_user_days(daily: DataFrame, max_events: int) -> DataFrame:
     )
 
 
-def decayed_totals(capped: DataFrame, as_of: datetime, half_life_days: int) -> DataFrame:
-    """One row per user and item; a day's weight halves every ``half_life_days`` days before the last full day."""
-    newest = (as_of - timedelta(microseconds=1)).date()
+def since_last_gap(daily: DataFrame, window_days: int) -> DataFrame:
+    """Of each pair the days since it was last without an event for more than ``window_days`` days."""
+    pair = Window.partitionBy(*KEY)
+    gap = F.datediff("day", F.lag("day").over(pair.orderBy("day"))) > window_days
+    born = F.max(F.when(F.col("gap"), F.col("day"))).over(pair)
+    kept = daily.withColumn("gap", gap).withColumn("born", born)
+    return kept.where(F.col("born").isNull() | (F.col("day") >= F.col("born")))
+
+
+def added_totals(daily: DataFrame, periods: range, half_life_days: int) -> DataFrame:
+    """One row per user and item; the weight of each period, doubled every half-life from its beginning on."""
+    days = F.datediff("day", F.lit(FIRST_DAY))
+    length = PERIOD_HALVINGS * half_life_days
+    scaled = F.rint(F.col("day_micro") * F.pow(F.lit(2.0), F.pmod(days, F.lit(length)) / half_life_days)).cast("long")
+    period = F.floor(days / length)
     bought = F.col("kind") == "purchase"
-    decay = F.pow(F.lit(0.5), F.datediff(F.lit(newest), F.col("day")) / F.lit(half_life_days))
-    return capped.groupBy("user_id", "item_id").agg(
-        F.greatest(F.sum(F.round(F.col("day_micro") * decay).cast("long")), F.lit(0)).alias("weight_micro"),
-        F.sum("n_events").cast("int").alias("n_events"),
-        F.sum(F.when(bought, F.col("n_events")).otherwise(0)).cast("int").alias("n_purchases"),
+    return daily.groupBy(*KEY).agg(
+        *(F.sum(F.when(period == p, scaled).otherwise(F.lit(0))).alias(f"period_{p}") for p in periods),
+        F.sum("n_events").alias("n_events"),
+        F.sum(F.when(bought, F.col("n_events")).otherwise(F.lit(0))).alias("n_purchases"),
         F.min("first_time").alias("first_time"),
         F.max("last_time").alias("last_time"),
         F.max(F.when(bought, F.col("last_time"))).alias("last_purchase_time"),
     )
+
+
+def beside(base: DataFrame | None, added: DataFrame) -> DataFrame:
+    """Each pair of either, the base's columns as ``was_…``. A night adds little: then the base stays where it is."""
+    if base is None:
+        return added.withColumns({f"was_{name}": F.lit(None) for name in CARRIED})
+    was = base.select(*KEY, *(F.col(name).alias(f"was_{name}") for name in CARRIED))
+    added = added.persist()
+    if added.count() > MAX_BROADCAST_ROWS:
+        return was.join(added, KEY, how="full")
+    known = was.select(KEY).join(F.broadcast(added.select(KEY)), KEY, how="left_semi")
+    fresh = added.join(F.broadcast(known), KEY, how="left_anti")
+    return was.join(F.broadcast(added), KEY, how="left").unionByName(fresh, allowMissingColumns=True)
+
+
+def summed(rows: DataFrame, periods: range, window_days: int) -> DataFrame:
+    """Totals of what was and what was added; what was forgotten before the first event added does not count."""
+    lives = F.coalesce(F.datediff("first_time", "was_last_time") <= window_days, F.lit(True))
+    was = {name: F.when(lives, F.col(f"was_{name}")) for name in CARRIED}
+    sums = [or_zero(f"period_{period}") for period in periods]
+    return rows.select(
+        *KEY,
+        at_last_period([or_zero(was["total_micro"]) + sums[0], *sums[1:]]).alias("total_micro"),
+        *((or_zero(was[name]) + or_zero(name)).alias(name) for name in ("n_events", "n_purchases")),
+        F.coalesce(was["first_time"], "first_time").alias("first_time"),
+        F.coalesce("last_time", was["last_time"]).alias("last_time"),
+        F.coalesce("last_purchase_time", was["last_purchase_time"]).alias("last_purchase_time"),
+    )
+
+
+def at_last_period(sums: list[Column]) -> Column:
+    """Sums of consecutive periods at the scale of the last one's beginning; each step rounds towards minus infinity."""
+    return reduce(lambda total, period: F.shiftright(total, PERIOD_HALVINGS) + period, sums)
+
+
+def decayed(rows: DataFrame, newest: date, half_life_days: int, window_days: int) -> DataFrame:
+    """With weights as of the last full day, without the pairs that are forgotten by then."""
+    halvings = days_in(newest) % (PERIOD_HALVINGS * half_life_days) / half_life_days
+    micro = F.rint(F.col("total_micro") * F.lit(2.0**-halvings)).cast("long")
+    known = rows.where(F.datediff(F.lit(newest), "last_time") < window_days)
+    return known.withColumn("weight_micro", F.greatest(micro, F.lit(0)))
+
+
+def period_of(day: date, half_life_days: int) -> int:
+    return days_in(day) // (PERIOD_HALVINGS * half_life_days)
+
+
+def days_in(day: date) -> int:
+    return (day - FIRST_DAY).days
+
+
+def or_zero(column: Column | str) -> Column:
+    return F.coalesce(column, F.lit(0))
 
 
 def floor_ratio(numerator: Column, denominator: Column) -> Column:
@@ -93,5 +173,5 @@ JOB = Job(
     engine="spark",
     transform=transform,
     arrow_inputs=("event_weights",),
-    window=lambda settings: timedelta(days=settings.interactions.window_days),
+    base="interactions",
 )

@@ -5,7 +5,7 @@ Type names: ``string int8 int32 int64 float32 float64 bool timestamp list<T>`` (
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 3  # raised with any change below; every manifest carries it
+SCHEMA_VERSION = 4  # raised with any change below; every manifest carries it
 
 KINDS = (
     "view",
@@ -171,6 +171,7 @@ INTERACTIONS = Table(
         USER,
         ITEM,
         C("weight_micro", "int64", "decayed weight in millionths; 0: known to the user, no sign of liking", low=0),
+        C("total_micro", "int64", "weight at the beginning of its period, exact: what the next night adds to"),
         C("n_events", "int32", "events counted", low=1),
         C("n_purchases", "int32", "purchases counted", low=0),
         C("first_time", "timestamp", "first event"),

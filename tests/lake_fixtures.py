@@ -37,6 +37,7 @@ BASE = {
         "user_id": "u1",
         "item_idx": 0,
         "weight_micro": 1_000_000,
+        "total_micro": 1_000_000,
         "n_events": 1,
         "n_purchases": 0,
         "first_time": DAY,

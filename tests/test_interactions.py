@@ -7,7 +7,8 @@ from lake_fixtures import NIGHT, at, backwards, dictionary, rows
 from spark_fixture import as_frame, quick_spark  # noqa: F401
 
 from conf.settings import load_settings
-from jobs.interactions import JOB, transform
+from jobs.interactions import transform
+from jobs.rim.base import Base, midnight
 
 VIEW, PURCHASE = 1_000_000, 4_000_000
 
@@ -38,6 +39,7 @@ def run(quick):
             "events": happened.repartition(5) if mixed else happened,
             "event_weights": rows("event_weights", *WEIGHTS),
             "item_dictionary": as_frame(quick, "item_dictionary", dictionary(*"abcdefgh")),
+            "base": Base(midnight(min(content["event_time"].to_pylist()))),
         }
         settings = load_settings(
             interactions={"window_days": 365, "half_life_days": 2, "max_per_user_day": 100} | wanted
@@ -87,6 +89,7 @@ def test_weights_by_kind_value_and_source_add_up(run):
         "user_id": "u1",
         "item_idx": 0,
         "weight_micro": 5_000_000,
+        "total_micro": 905_096_680,  # day 20,463 is the 16th of 32: 5,000,000 · 2^(15/2)
         "n_events": 2,
         "n_purchases": 1,
         "first_time": at(12),
@@ -154,6 +157,19 @@ def test_beyond_the_caps_further_events_add_nothing(run):
     assert run(*events, max_per_user_day=8, mixed=True) == found  # row order and partitions change nothing
 
 
-def test_the_window_is_the_settings():
-
-    assert JOB.window(load_settings(interactions={"window_days": 12})).days == 12
+def test_a_pair_is_forgotten_after_so_many_days_without_an_event(run):
+    """Three days: an event at their very beginning keeps what came before, one a moment earlier does not."""
+    found = run(
+        {"item_id": "a", "event_time": at(days=-2)},  # the oldest of three days
+        {"item_id": "b", "event_time": at(-0.001, days=-2)},  # forgotten
+        {"item_id": "c", "event_time": at(days=-5)},  # three days before the next: + 2^-2.5
+        {"item_id": "c", "event_time": at(23, days=-2)},  # 0.5
+        {"item_id": "d", "event_time": at(23.9, days=-5), "kind": "purchase"},  # four before the next: begun anew
+        {"item_id": "d", "event_time": at(days=-1)},  # 0.70710678
+        window_days=3,
+    )
+    assert micros(found) == {("u1", 0): 500_000, ("u1", 2): 500_000 + 176_777, ("u1", 3): 707_107}
+    anew = found["u1", 3]
+    assert (anew["n_events"], anew["n_purchases"], anew["last_purchase_time"]) == (1, 0, None)
+    assert anew["first_time"] == at(days=-1)
+    assert found["u1", 2]["first_time"] == at(days=-5)

@@ -201,6 +201,7 @@ def well(inputs):
         "user_id",
         F.lit(0).alias("item_idx"),
         F.lit(1).alias("weight_micro"),
+        F.lit(1).alias("total_micro"),
         F.lit(1).alias("n_events"),
         F.lit(0).alias("n_purchases"),
         F.col("event_time").alias("first_time"),

@@ -113,6 +113,7 @@ def interactions(inputs) -> pa.Table:
         "user_id": cells["user_id"],
         "item_idx": cells["item_idx"],
         "weight_micro": np.full(n, 1_000_000),
+        "total_micro": np.full(n, 1_000_000),
         "n_events": cells["time_count"],
         "n_purchases": np.zeros(n, np.int32),
         "first_time": cells["time_min"],

@@ -92,6 +92,11 @@ class Lake:
         runs = [[decode(Manifest, self.store.get(key)) for key in keys] for keys in last]
         return [max(equals, key=lambda run: (run.created_at, run.version)) for equals in runs]
 
+    def runs_before(self, job: str, before: datetime) -> list[tuple[datetime, str]]:
+        """``as_of`` and version of every run of a job for an earlier moment, the newest moment first."""
+        runs = [(as_of_of(key), version_of(key)) for key in self.store.walk(f"manifests/{job}")]
+        return sorted((run for run in runs if run[0] < before), reverse=True)
+
     # files
 
     def attempt_key(self, table: str, as_of: datetime, version: str) -> str:
@@ -201,6 +206,11 @@ def as_of_of(key: str) -> datetime:
     """The ``as_of`` in the key of a manifest or of a computed table."""
     compacted = key.split("as_of=")[1].partition("/")[0]
     return datetime.strptime(compacted, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
+def version_of(key: str) -> str:
+    """The version in the key of a manifest."""
+    return key.rpartition("v=")[2].removesuffix(".json")
 
 
 def hour_key(moment: datetime) -> str:

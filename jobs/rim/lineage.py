@@ -4,6 +4,7 @@
 and snapshot alone: there is no "latest" to race with.
 """
 
+import copy
 import hashlib
 import importlib
 from collections.abc import Callable, Mapping
@@ -51,6 +52,8 @@ class Job:
     (Arrow for those named in ``arrow_inputs``), Arrow tables for ``local``. ``window`` says how far back raw events go.
     A job that names sections of the business rules finds all of them, checked, in ``inputs["rules"]``. With
     ``every_days`` it is made once for so many days, as of the beginning of that period (see ``Lineage.moment``).
+    One whose rows hold all that is needed of the events before them names their table as ``base``: it gets an earlier
+    run's in ``inputs["base"]`` (``jobs.rim.base.Base``) with the events since, and gives what all events would.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Job:
     window: Callable[[Settings], timedelta] | None = None
     rules: tuple[str, ...] = ()
     every_days: Callable[[Settings], int] | None = None
+    base: str = ""
 
 
 @lru_cache
@@ -107,6 +111,12 @@ class Lineage:
         self._versions: dict[str, str] = {}
         self._beginnings: dict[int, datetime] = {}
 
+    def earlier(self, as_of: datetime) -> "Lineage":
+        """The run of an earlier moment that knows the same snapshot."""
+        other = copy.copy(self)
+        other.as_of, other._versions, other._beginnings = as_of, {}, {}
+        return other
+
     @cached_property
     def rules(self) -> Rules:
         """The business rules, read when a job first asks for them.
@@ -142,8 +152,8 @@ class Lineage:
 
     def raw_version(self, table: str, of: Job) -> str:
         """Hash of the batches that hold rows of a raw table the job would read."""
-        if table == "item_dictionary":
-            return str(self.batches[-1].n_items)
+        if table == "item_dictionary":  # only grows: of the items of given events it always says the same
+            return "" if of.base else str(self.batches[-1].n_items)
         if table == "event_weights":
             return content_hash({batch.source: batch.accounts.get("weights") for batch in self.batches})
         if table != "events":

@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from conf.settings import Settings
+from jobs.rim.base import find_base, settled
 from jobs.rim.lake import Lake
 from jobs.rim.lineage import LIVE_RECIPE, MAKERS, RAW, Job, Lineage, code_version, job, settings_hash
 from jobs.rim.manifest import Batch, DataFile, Manifest, iso
@@ -61,16 +63,27 @@ def run_step(of: Job, lineage: Lineage, spark: Callable) -> str:
     done = lineage.committed(of.name)
     if done is not None:
         return f"{of.name}: already committed as {version} ({describe_rows(done)}){describe_warnings(done)}"
+    first = settled(of, lineage) if of.base else None
+    if first is not None and first.committed(of.name) is None:
+        compute(of, first, spark)
+    manifest = compute(of, lineage, spark)
+    seconds = f"{manifest.measured['seconds']:.1f} s"
+    return f"{of.name}: {describe_rows(manifest)} in {seconds}, version {version}{describe_warnings(manifest)}"
+
+
+def compute(of: Job, lineage: Lineage, spark: Callable) -> Manifest:
+    """Read, transform, write, commit."""
     session = spark() if of.engine == "spark" else None
     started = time.monotonic()
-    as_of = lineage.moment(of)
-    results = of.transform(read_inputs(of, lineage, session), as_of, lineage.settings)
+    as_of, version = lineage.moment(of), lineage.version(of.name)
+    inputs = read_inputs(of, lineage, session)
+    results = of.transform(inputs, as_of, lineage.settings)
     files = {table: write_output(table, results[table], lineage.lake, as_of, version) for table in of.outputs}
     measured = {"seconds": round(time.monotonic() - started, 3)} | dict(results.get("measured", {}))
+    measured |= inputs["base"].measured(lineage) if of.base else {}
     manifest = build_manifest(of, lineage, version, files, measured)
     lineage.lake.commit(manifest)
-    seconds = f"{measured['seconds']:.1f} s"
-    return f"{of.name}: {describe_rows(manifest)} in {seconds}, version {version}{describe_warnings(manifest)}"
+    return manifest
 
 
 def describe_rows(manifest: Manifest) -> str:
@@ -85,11 +98,21 @@ def describe_warnings(manifest: Manifest) -> str:
 def read_inputs(of: Job, lineage: Lineage, session) -> Mapping:
     """Each declared input: a Spark DataFrame, or Arrow for local jobs and ``arrow_inputs``; rules where declared."""
     local = of.inputs if of.engine == "local" else of.arrow_inputs
-    tables = {t: read_arrow(t, of, lineage) if t in local else read_spark(t, of, lineage, session) for t in of.inputs}
-    return tables | ({"rules": lineage.rules} if of.rules else {})
+    base = find_base(of, lineage) if of.base else None
+    start = base.start if base else lineage.window_start(of)
+
+    def read(table: str):
+        return (
+            read_arrow(table, of, lineage, start) if table in local else read_spark(table, of, lineage, start, session)
+        )
+
+    tables = {table: read(table) for table in of.inputs}
+    if base and base.run:
+        base = replace(base, rows=open_files(of.base, base.run.files[of.base], lineage, session))
+    return tables | ({"rules": lineage.rules} if of.rules else {}) | ({"base": base} if base else {})
 
 
-def read_arrow(table: str, of: Job, lineage: Lineage):
+def read_arrow(table: str, of: Job, lineage: Lineage, start: datetime):
     lake = lineage.lake
     if table in ("items", "users"):
         return lake.current(table, lineage.catalogue_snapshot(of), lineage.moment(of))
@@ -98,7 +121,7 @@ def read_arrow(table: str, of: Job, lineage: Lineage):
     if table == "event_weights":
         return event_weights(lineage.batches)
     if table == "events":
-        return lake.read_events(lineage.snapshot, lineage.window_start(of), lineage.moment(of), list(EVENT_COLUMNS))
+        return lake.read_events(lineage.snapshot, start, lineage.moment(of), list(EVENT_COLUMNS))
     if table == LIVE_RECIPE:
         live = lineage.live_recipe(of)
         return lake.read("recipe", live.files["recipe"] if live else [])
@@ -116,30 +139,30 @@ def event_weights(batches: list[Batch]):
     return pa.Table.from_pylist(rows, arrow_schema(TABLES["event_weights"]))
 
 
-def read_spark(table: str, of: Job, lineage: Lineage, session):
-    """Spark reads the files the manifests name; events are cut to the job's window and ``as_of``."""
+def read_spark(table: str, of: Job, lineage: Lineage, start: datetime, session):
+    """Spark reads the files the manifests name; events are cut to those from ``start`` to ``as_of``."""
     from pyspark.sql import functions as F
 
     from schemas.spark import spark_schema
 
+    if table == "events":
+        files = lineage.lake.event_files(lineage.snapshot, start, lineage.moment(of))
+        inside = (F.col("event_time") >= start) & (F.col("event_time") < lineage.moment(of))
+        return open_files(table, files, lineage, session).where(inside)
+    if table not in RAW:
+        return open_files(table, lineage.resolve(table).files[table], lineage, session)
+    rows, schema = read_arrow(table, of, lineage, start), spark_schema(TABLES[table])
+    return session.createDataFrame(rows, schema) if rows.num_rows else session.createDataFrame([], schema)
+
+
+def open_files(table: str, files: list[DataFile], lineage: Lineage, session):
+    """A table's files as a Spark DataFrame."""
+    from schemas.spark import spark_schema
+
     schema = spark_schema(TABLES[table])
-    if table in RAW and table != "events":
-        rows = read_arrow(table, of, lineage)
-        return session.createDataFrame(rows, schema) if rows.num_rows else session.createDataFrame([], schema)
-    files = input_files(table, of, lineage)
-    if not files:
-        return session.createDataFrame([], schema)
-    frame = session.read.schema(schema).parquet(*lineage.lake.uris(files))
-    if table == "events":
-        inside = (F.col("event_time") >= lineage.window_start(of)) & (F.col("event_time") < lineage.moment(of))
-        frame = frame.where(inside)
-    return frame
-
-
-def input_files(table: str, of: Job, lineage: Lineage) -> list[DataFile]:
-    if table == "events":
-        return lineage.lake.event_files(lineage.snapshot, lineage.window_start(of), lineage.moment(of))
-    return lineage.resolve(table).files[table]
+    return (
+        session.read.schema(schema).parquet(*lineage.lake.uris(files)) if files else session.createDataFrame([], schema)
+    )
 
 
 def write_output(table: str, rows, lake: Lake, as_of: datetime, version: str) -> list[DataFile]:
