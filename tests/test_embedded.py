@@ -8,13 +8,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from project_copy import copy_project, make
 
 from deploy.embedded import airflow, checks, house, install, java, people, processes, redis, run
-from deploy.embedded.problems import TEMPORARY, Problem, describe, job_code
+from deploy.embedded.problems import REFUSED, TEMPORARY, Problem, describe, job_code
 from deploy.embedded.report import Report
 
 ROOT = Path(__file__).absolute().parents[1]
@@ -448,15 +449,11 @@ def test_times_are_split_into_start_up_and_work(capsys):
 
 
 def test_a_day_ends_at_the_midnight_after_its_last_hour():
-    from datetime import UTC, datetime
-
     midnight = datetime(1998, 4, 23, tzinfo=UTC)
     assert run.end_of_day(datetime(1998, 4, 22, 23, tzinfo=UTC)) == run.end_of_day(midnight) == midnight
 
 
 def test_data_of_ones_own_says_how_commands_find_its_lake():
-    from datetime import UTC, datetime
-
     end = datetime(1998, 4, 23, tzinfo=UTC)
     own, reopen = run.what_next(run.Input.of("/data", "movielens-100k"), end)
     lake = house.environment(house.STATE / "sources" / "movielens-100k")["NIGHTSHELF_LAKE__URI"]
@@ -465,9 +462,29 @@ def test_data_of_ones_own_says_how_commands_find_its_lake():
     assert run.what_next(run.Input.of("", ""), end) == [reopen]
 
 
-def test_a_refused_night_without_a_page_says_why_there_is_none():
-    from datetime import UTC, datetime
+@pytest.mark.parametrize("code", [REFUSED, TEMPORARY])
+def test_only_a_refused_night_has_a_page_that_says_why(monkeypatch, code):
+    """What Airflow and the report say is given; that a refusal ends with that code is in test_dags."""
+    asked = []
 
+    def test_dag(dag, moment, env, finished):
+        finished(airflow.TaskRun("snapshot", lines=["7"]))
+        finished(airflow.TaskRun("gate", lines=["gate: slates REFUSED"], code=code))
+        raise Problem(f"{dag}.gate failed: slates", code)
+
+    monkeypatch.setattr(airflow, "test_dag", test_dag)
+    monkeypatch.setattr(
+        run, "nightshelf", lambda arguments, env: asked.append(arguments) or ["report: 9 bytes", "PAGE"]
+    )
+    with pytest.raises(Problem) as raised:
+        run.night(datetime(1998, 4, 23, tzinfo=UTC), {}, Report())
+    assert raised.value.code == code
+    assert str(raised.value) == "nightly.gate failed: slates" + ("; why: PAGE" if code == REFUSED else "")
+    wanted = ["report", "--as-of", "1998-04-23T00:00:00+00:00", "--snapshot", "7"]
+    assert asked == ([wanted] if code == REFUSED else [])
+
+
+def test_a_refused_night_without_a_page_says_why_there_is_none():
     told = run.why(datetime(1998, 4, 23, tzinfo=UTC), "0", house.environment(Path("/absent")), Report())
     assert told.startswith("and no page says more: report: ")
 

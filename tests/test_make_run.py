@@ -101,20 +101,6 @@ def test_second_run_installs_nothing_needs_no_network_and_gives_equal_rows(first
     assert running_in(folder) == []
 
 
-def test_a_refused_night_says_where_its_report_is_and_the_release_stays(first):
-    folder, _ = first
-    release = (folder / ".nightshelf" / "release.json").read_bytes()
-    done = make(folder, "run", NIGHTSHELF_GATE__MIN_ORDER="1")  # no source orders every pair rightly
-    assert "Error 3" in done.stderr, done.stdout + done.stderr
-    told = done.stderr.splitlines()[0]
-    assert told.startswith("nightshelf: nightly.gate failed: slates ")
-    page = (folder / told.rpartition("; why: ")[2]).read_text()
-    assert "Gate: REFUSED" in page
-    assert "expect_column_values_to_be_between of order_als " in page
-    assert (folder / ".nightshelf" / "release.json").read_bytes() == release
-    assert running_in(folder) == []
-
-
 def test_ctrl_c_ends_all_and_the_release_is_served_afterwards(first):
     folder, said = first
     stopped = begin(folder, "run")
