@@ -1,5 +1,7 @@
 """Whole nights on real and generated data: do the lists make sense, and are their reasons true?"""
 
+from datetime import timedelta
+
 import numpy as np
 import orjson
 import pyarrow.compute as pc
@@ -8,7 +10,6 @@ import pytest
 from nights import SECRET, Night, live_through
 
 from jobs import cli
-from jobs.rim.lineage import job
 from schemas.identity import pseudonym
 from schemas.tables import UNEXPLAINED
 
@@ -45,7 +46,7 @@ def shop(tmp_path_factory, patch, spark):
 def own_items(night: Night) -> dict[str, set[int]]:
     """What each user did something with inside the night's window, from the raw events, not the models' input."""
     lineage = night.lineage
-    start = lineage.window_start(job("interactions"))
+    start = lineage.as_of - timedelta(days=lineage.settings.interactions.window_days)
     files = lineage.lake.event_files(lineage.snapshot, start, lineage.as_of)
     events = lineage.lake.read("events", files, ["user_id", "item_id", "kind", "event_time"])
     mine = pc.and_(pc.greater_equal(events["event_time"], start), pc.not_equal(events["kind"], "impression"))
