@@ -344,7 +344,7 @@ def test_sources_in_common_are_fitted_once():
 class Noise:
     """A ranker that ranks at random."""
 
-    def predict(self, features: np.ndarray, num_threads: int) -> np.ndarray:
+    def predict(self, features: np.ndarray) -> np.ndarray:
         return np.random.default_rng(len(features)).random(len(features))
 
 

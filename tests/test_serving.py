@@ -601,7 +601,7 @@ def test_granian_serves_explain_tells_and_a_taken_port_is_one_line(server, setti
         assert explain.main(Namespace(user="ann", url=f"http://127.0.0.1:{port}", n=3), settings) == 0
         told = capsys.readouterr().out
         assert "ann: answered from their own slate (tier personal, arm control)" in told
-        assert "1  Title 1  taste  because you had Title 7" in told
+        assert "1  Title 1  taste  because of Title 7" in told
         assert explain.main(Namespace(user="nobody", url=f"http://127.0.0.1:{port}/", n=3), settings) == 0
         assert "this person is unknown" in capsys.readouterr().out
         with pytest.raises(UsageError, match="answered 400: n = '0'"):

@@ -208,13 +208,23 @@ def neighbors_shuffled(tables, inputs):
 
 
 def diverged(tables, inputs):
-    vectors = tables["user_factors"]
-    return {"user_factors": replaced(vectors, {"vector": lists_of(np.full((vectors.num_rows, 32), np.nan))})}
+    users = of_als(tables["user_factors"])
+    return {"user_factors": beside(tables["user_factors"], lists_of(np.full((users.num_rows, 32), np.nan)))}
+
+
+def of_als(table: pa.Table) -> pa.Table:
+    return table.filter(pc.equal(table["source"], "als"))
+
+
+def beside(table: pa.Table, vectors: pa.ListArray) -> pa.Table:
+    """These vectors for those of ALS; affinities stay."""
+    others = table.filter(pc.not_equal(table["source"], "als"))
+    return pa.concat_tables([others, replaced(of_als(table), {"vector": vectors})])
 
 
 def explicit(tables, inputs):
     """ALS on observed cells alone (Koren, Bell, Volinsky 2009): ratings, or where none are logarithms of counts."""
-    users, items = tables["user_factors"], tables["item_factors"]
+    users, items = of_als(tables["user_factors"]), of_als(tables["item_factors"])
     ratings = rated(inputs["events"], inputs["item_dictionary"])
     row = pc.index_in(ratings["user_id"], users["user_id"].combine_chunks())
     column = pc.index_in(ratings["item_idx"], items["item_idx"].combine_chunks())
@@ -223,8 +233,8 @@ def explicit(tables, inputs):
     observed = sp.csr_matrix((cells[0].to_numpy(), [of.to_numpy() for of in cells[1]]), (len(users), len(items)))
     user_factors, item_factors = explicit_als(observed, factors=32, ridge=0.1, rounds=8)
     return {
-        "user_factors": replaced(users, {"vector": lists_of(user_factors)}),
-        "item_factors": replaced(items, {"vector": lists_of(item_factors)}),
+        "user_factors": beside(tables["user_factors"], lists_of(user_factors)),
+        "item_factors": beside(tables["item_factors"], lists_of(item_factors)),
     }
 
 
