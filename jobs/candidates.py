@@ -55,11 +55,12 @@ def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict[str,
     factors = inputs["user_factors"].groupBy("user_id").pivot("source", list(stored.by_vector)).agg(F.first("vector"))
     people = histories(inputs["interactions"]).join(factors, "user_id", how="left")
     shared = people.sparkSession.sparkContext.broadcast(night)
+    block_users = settings.candidates.block_users  # all of settings would take the secret along to every executor
 
     def propose(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            for start in range(0, batch.num_rows, settings.candidates.block_users):
-                yield propose_block(batch.slice(start, settings.candidates.block_users), shared.value)
+            for start in range(0, batch.num_rows, block_users):
+                yield propose_block(batch.slice(start, block_users), shared.value)
 
     known = people.mapInArrow(propose, spark_schema(CANDIDATES))
     liking = inputs["interactions"].where("weight_micro > 0").select("user_id")
