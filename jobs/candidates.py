@@ -105,7 +105,7 @@ def propose_block(block: pa.RecordBatch, night: Night) -> pa.RecordBatch:
 
     with threadpool_limits(1, "blas"):
         vectors = {name: vectors_of(block[name], night.stored.width(name)) for name in night.stored.by_vector}
-        people, *out = read_block(block, vectors, night)
+        people, *out = read_block(block, night)
         model = night.stored.with_users(vectors)
         barred = barred_cells(people, *out, night.stored)
         best = first(night.recipe, model, people, np.arange(block.num_rows), night.wanted.n_items, barred)
@@ -141,17 +141,14 @@ def in_one(best: Best, new: tuple, stored: Stored) -> Rows:
     )
 
 
-def read_block(
-    block: pa.RecordBatch, vectors: Mapping[str, np.ndarray], night: Night
-) -> tuple[People, np.ndarray, np.ndarray]:
+def read_block(block: pa.RecordBatch, night: Night) -> tuple[People, np.ndarray, np.ndarray]:
     """What the users of a block like; and parallel, positions of users and item_idx that may not be shown to them."""
     user = np.repeat(np.arange(block.num_rows), pc.list_value_length(block["item_idx"]).to_numpy())
     item_idx, micro, first_us, last_us, bought_us = (
         block[name].flatten().to_numpy() for name in ("item_idx", "weight_micro", "first_us", "last_us", "bought_us")
     )
     liked = micro > 0
-    times = first_us[liked], last_us[liked]
-    people = people_of(user[liked], item_idx[liked], *times, vectors, night.stored, block.num_rows)
+    people = people_of(user[liked], item_idx[liked], first_us[liked], last_us[liked], block.num_rows, night.stored)
     out = ~night.rebuy.comes_back(item_idx, bought_us)
     return people, user[out], item_idx[out]
 

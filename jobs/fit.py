@@ -37,7 +37,7 @@ def transform(inputs: Mapping[str, pa.Table], as_of: datetime, settings: Setting
     withheld = withhold(events, n_probes(events.n_users, settings.fit), seed=int(as_of.timestamp() // DAY_S))
     keep = withheld.keep
     past = events.past(keep)
-    tables = to_tables(fit_model(recipe.chosen, past, past.now), past, known.user_ids, item_idx)
+    tables = to_tables(fit_model(recipe.chosen, past, past.now), known.user_ids, item_idx)
     measured = {"n_users": events.n_users, "n_items": events.n_items, "n_events": len(events.user)}
     return tables | {"probes": probes(past, withheld, known.user_ids, item_idx), "measured": measured}
 

@@ -47,7 +47,7 @@ def columns(events: Events) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarr
     """Of every user and item by name, and who and what the rows are."""
     past, users = events.past(), np.arange(events.n_users)
     user, item = (index.ravel() for index in np.indices((events.n_users, events.n_items)))
-    found = affinities(past.affinities, past.item_affinities, past, users, user, item)
+    found = affinities(past.affinities, past, users, user, item)
     assert found.dtype == np.float32
     return dict(zip(AFFINITY_NAMES, found.T, strict=True)), user, item
 
@@ -127,10 +127,11 @@ def test_nothing_after_a_cut_says_anything_of_what_is_before_it():
         ),
     )
     ours, theirs = (split(one, cut_s)[0] for one in (events, moved))
-    for side in ("affinities", "item_affinities"):
-        assert set(getattr(ours, side)) == set(getattr(theirs, side))
-        for name, vectors in getattr(ours, side).items():
-            assert np.array_equal(vectors, getattr(theirs, side)[name], equal_nan=True), name
+    for side in ("users", "items"):
+        known, expected = (getattr(one.affinities, side) for one in (ours, theirs))
+        assert set(known) == set(expected)
+        for name, vectors in known.items():
+            assert np.array_equal(vectors, expected[name], equal_nan=True), name
 
 
 def test_the_most_frequent_values_have_slots_of_their_own_and_the_rest_share_the_last():

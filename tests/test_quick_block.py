@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse as sp
 from dense_block import block
 
+from jobs.kernels.recipe.affinities import Affinities
 from jobs.kernels.recipe.block_topk import TILE_ITEMS, TILE_USERS, topk_product
 from jobs.kernels.recipe.grid import tried
 from jobs.kernels.recipe.model import FAR, N_CANDIDATES, N_RANKED, Model, fit_model, lengths
@@ -18,6 +19,8 @@ from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import DAY_S, RECENT_DAYS, People
 from jobs.kernels.recipe.quick_block import SLOTS, quick_block
 from jobs.kernels.recipe.sources import ByFactors, ByNeighbors
+
+NOTHING = Affinities({}, {})
 
 
 def quick_of(model: Model, people: People, users: np.ndarray, offset: int, barred: sp.csr_matrix):
@@ -127,7 +130,7 @@ def world(
     }
     warm = rng.random(n_items) < 0.9
     popular = tuple(first[warm[first]] for first in (rng.permutation(n_items)[:n] for n in (500, 130, 20)))
-    return Model(0.0, sources, np.zeros((n_items, 0)), popular, warm, {}), people
+    return Model(0.0, sources, np.zeros((n_items, 0)), popular, warm, NOTHING), people
 
 
 def lower_first(scores: np.ndarray, n: int) -> np.ndarray:
@@ -153,7 +156,7 @@ def one_user(weights: sp.csr_matrix, n_owned: int, popular: np.ndarray) -> tuple
     n_items, first = weights.shape[0], np.arange(n_owned)
     people = People(np.zeros(n_owned, int), first, np.zeros(n_owned), np.zeros(1), np.zeros(1), n_items)
     model = Model(
-        0.0, {"ease": ByNeighbors("all", weights)}, np.zeros((n_items, 0)), (popular,), np.ones(n_items, bool), {}
+        0.0, {"ease": ByNeighbors("all", weights)}, np.zeros((n_items, 0)), (popular,), np.ones(n_items, bool), NOTHING
     )
     return model, people
 
@@ -190,7 +193,7 @@ def test_negative_weights_alone_propose_nobody_and_still_score():
     weights = model.sources["ease"].weights.copy()
     weights.data = -np.abs(weights.data)
     sources = {"ease": ByNeighbors("all", weights)}
-    model = Model(0.0, sources, model.items, model.popular, model.warm, {})
+    model = Model(0.0, sources, model.items, model.popular, model.warm, NOTHING)
     row, item, columns = quick_of(model, people, np.arange(20), 0, people.user_items)
     assert alike(model, people, np.arange(20), people.user_items) == len(row)
     assert set(item) <= set(np.concatenate(model.popular))
@@ -233,14 +236,14 @@ def test_a_sample_that_misleads_costs_no_places():
 def test_sources_of_one_kind(kind):
     model, people = world(4)
     some = {name: source for name, source in model.sources.items() if isinstance(source, kind)}
-    model = Model(0.0, some, model.items, model.popular, model.warm, {})
+    model = Model(0.0, some, model.items, model.popular, model.warm, NOTHING)
     assert alike(model, people, np.arange(30), people.user_items)
 
 
 def test_more_sources_than_are_compiled_for():
     model, people = world(4)
     more = {f"walk_{k}": model.sources["walk"] for k in range(SLOTS + 1)}
-    model = Model(0.0, more, model.items, model.popular, model.warm, {})
+    model = Model(0.0, more, model.items, model.popular, model.warm, NOTHING)
     assert alike(model, people, np.arange(5), people.user_items)
 
 
@@ -248,7 +251,7 @@ def test_nothing_is_left_where_all_is_barred_and_a_block_may_be_empty():
     model, people = world(5)
     barred = sp.csr_matrix(np.ones((people.n_users, people.n_items), np.float32))
     barred.data[7] = 0  # a stored zero bars nothing
-    model = Model(0.0, model.sources, model.items, (np.array([7]),), np.ones(people.n_items, bool), {})
+    model = Model(0.0, model.sources, model.items, (np.array([7]),), np.ones(people.n_items, bool), NOTHING)
     row, item, columns = quick_of(model, people, np.arange(3), 40, barred)
     assert (row.tolist(), item.tolist()) == ([40], [7])
     assert columns.shape == (1, 2 * len(model.sources))

@@ -16,7 +16,7 @@ from lake_fixtures import lake_settings, rows, write
 from nights import SECRET, ingested
 
 from jobs.gate import judge
-from jobs.judging.artefact import FITTED, vectors_of
+from jobs.judging.artefact import FITTED, with_vectors
 from jobs.kernels.positives import positive_events
 from jobs.kernels.recipe.recommend import rank
 from jobs.kernels.recipe.stored import from_row, lists_of, load_model, people_of
@@ -134,9 +134,8 @@ def slates(lineage: Lineage, taken: pa.Table) -> pa.Table:
     user = pc.index_in(mine["user_id"], pa.array(users)).to_numpy()
     item_idx = mine["item_idx"].to_numpy()
     first_us, last_us = (mine[name].cast(pa.int64()).to_numpy() for name in ("first_time", "last_time"))
-    vectors = vectors_of(pa.table({"user_id": users}), stored, lineage.read("user_factors"))
-    people = people_of(user, item_idx, first_us, last_us, vectors, stored, len(users))
-    model = stored.with_users(vectors)
+    people = people_of(user, item_idx, first_us, last_us, len(users), stored)
+    model = with_vectors(stored, pa.table({"user_id": users}), lineage.read("user_factors"))
     items, _ = rank(recipe, model, people, np.arange(len(users)), N_LISTED)
     reason = dict(zip(mine["user_id"].to_pylist(), item_idx.tolist(), strict=True))
     full = [(user_id, stored.item_idx[own[own >= 0]]) for user_id, own in zip(users, items, strict=True)]

@@ -72,8 +72,8 @@ def model(learned, past):
 
 
 @pytest.fixture(scope="module")
-def tables(model, past):
-    return to_tables(model, past, USER_IDS, ITEM_IDX)
+def tables(model):
+    return to_tables(model, USER_IDS, ITEM_IDX)
 
 
 def formed(recipe: Recipe, form: str) -> Recipe:
@@ -116,18 +116,18 @@ def loaded(recipe: Recipe, tables, shuffled: bool = False) -> Stored:
     return load_model(recipe, mixed if shuffled else tables)
 
 
-def of_everybody(stored: Stored, tables):
+def with_everybody(stored: Stored, tables):
     found = {name: np.zeros((N_USERS, stored.width(name)), np.float32) for name in stored.by_vector}
     for row in tables["user_factors"].to_pylist():
         found[row["source"]][int(row["user_id"][1:])] = row["vector"]
-    return found
+    return stored.with_users(found)
 
 
-def people_in(stored: Stored, vectors):
+def people_in(stored: Stored):
     """Everybody's cells, in no order, as the job candidates reads them."""
     events, order = taken(), np.random.default_rng(3).permutation(len(taken().user))
     micro = (events.time_s * 1e6).astype(np.int64)[order]
-    return people_of(events.user[order], ITEM_IDX[events.item[order]], micro, micro, vectors, stored, N_USERS)
+    return people_of(events.user[order], ITEM_IDX[events.item[order]], micro, micro, N_USERS, stored)
 
 
 @pytest.mark.parametrize("form", ["fused", *FORMS])
@@ -136,8 +136,7 @@ def test_the_stored_fit_gives_the_lists_of_the_one_in_memory(learned, past, mode
     recipe, users = formed(learned, form), np.arange(N_USERS)
     wanted = first(recipe, model, past, users, 12)
     stored = loaded(from_row(to_row(recipe)), tables, shuffled)
-    vectors = of_everybody(stored, tables)
-    found = first(from_row(to_row(recipe)), stored.with_users(vectors), people_in(stored, vectors), users, 12)
+    found = first(from_row(to_row(recipe)), with_everybody(stored, tables), people_in(stored), users, 12)
     assert len(found.user) == 12 * N_USERS
     assert stored.item_idx[found.item].tolist() == ITEM_IDX[wanted.item].tolist()
     for name in ("user", "place", "speaker"):
@@ -189,7 +188,7 @@ def test_people_are_their_known_cells(learned, tables):
     stored = loaded(learned, tables)
     user, item_idx = np.array([2, 0, 2, 1, 0]), np.array([4, 25, 1, 22, 1])
     first_us, last_us = (np.array(values, np.int64) * 1_000_000 for values in ([5, 3, 2, 9, 1], [6, 4, 2, 9, 8]))
-    people = people_of(user, item_idx, first_us, last_us, {}, stored, 4)
+    people = people_of(user, item_idx, first_us, last_us, 4, stored)
     assert people.cell_user.tolist() == [0, 0, 2, 2]  # user 1 has only what is unknown, user 3 nothing
     assert people.cell_item.tolist() == [0, 7, 0, 1]
     assert people.cell_last.tolist() == [8, 4, 2, 6]

@@ -7,9 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.kernels.recipe.labels import Events
-from jobs.kernels.surroundings import context_of
+from jobs.kernels.surroundings import MICROSECONDS, context_of
 
-MICROSECONDS = 1e6
 TOLD = ("events", "event_weights", "items", "users")  # tables ``positive_events`` makes them of
 
 

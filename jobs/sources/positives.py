@@ -11,7 +11,7 @@ from conf.settings import Settings
 from jobs.kernels.positives import is_positive, searches
 from jobs.kernels.recipe.context import Context
 from jobs.kernels.recipe.labels import Events
-from jobs.kernels.surroundings import SEARCHED, TAKEN, context_of
+from jobs.kernels.surroundings import MICROSECONDS, SEARCHED, TAKEN, context_of
 from jobs.rim.errors import UsageError
 from jobs.sources.catalogue import map_items, map_users, newest, used_columns
 from jobs.sources.columns import require_columns, text
@@ -20,7 +20,6 @@ from jobs.sources.files import Input, choose, list_folder, require
 from jobs.sources.mapping import map_events
 from jobs.sources.readers import read_chunks
 
-MICROSECONDS = 1e6
 NO_SECRET = b"\0" * 16  # nothing is made of the pseudonyms
 
 

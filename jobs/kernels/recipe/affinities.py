@@ -6,6 +6,7 @@ events, and an item's are the logarithm of how much more often than other items 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,11 +33,19 @@ SMOOTHING = 5.0  # events that every item is lent, and items that every user is
 Vectors = Mapping[str, np.ndarray]  # by name: (n_items, …) or (n_users, …), float32; what nothing is known of is absent
 
 
-def of_past(past: "Past") -> tuple[Vectors, Vectors]:
-    """Of users and of items; nothing where the past has no context."""
+@dataclass(frozen=True)
+class Affinities:
+    """``users`` by the positions of the people who are scored, as a source by factors has its own."""
+
+    users: Vectors
+    items: Vectors
+
+
+def of_past(past: "Past") -> Affinities:
+    """Of its users and items; nothing where the past has no context."""
     users, items = {}, {}
     if past.context is None:
-        return users, items
+        return Affinities(users, items)
     codes = {**past.context.circumstances, "hour": (past.time_s % DAY_S // (3600 * HOURS_A_SLOT)).astype(np.int64)}
     for name in CIRCUMSTANCES:
         slot = slots(codes.get(name, np.full(len(past.item), UNKNOWN)))
@@ -50,7 +59,7 @@ def of_past(past: "Past") -> tuple[Vectors, Vectors]:
     price = prices(past)
     if np.isfinite(price).any():
         items[PRICE] = price[:, None]
-    return users, items
+    return Affinities(users, items)
 
 
 def slots(codes: np.ndarray) -> np.ndarray:
@@ -106,18 +115,17 @@ def prices(past: "Past") -> np.ndarray:
     return np.divide(total, n, out=np.full(past.n_items, np.nan), where=n > 0).astype(np.float32)
 
 
-def affinities(
-    of_users: Vectors, of_items: Vectors, people: People, users: np.ndarray, user: np.ndarray, item: np.ndarray
-) -> np.ndarray:
+def affinities(known: Affinities, people: People, users: np.ndarray, user: np.ndarray, item: np.ndarray) -> np.ndarray:
     """``(n_rows, len(AFFINITY_NAMES))`` float32, NaN or 0 where nothing is known.
 
     A row is a position in ``users`` (positions in ``people``) and an item.
     """
-    columns = [*by_category(of_items, people, users, user, item), above_usual(of_items, people, users, user, item)]
+    rows = people, users, user, item
+    columns = [*by_category(known.items, *rows), above_usual(known.items, *rows)]
     for name in PRODUCTS:
         found = np.zeros(len(user), np.float32)
-        if name in of_users and name in of_items:
-            add_products(of_users[name][users], of_items[name], user, item, found)
+        if name in known.users and name in known.items:
+            add_products(known.users[name][users], known.items[name], user, item, found)
         columns.append(found)
     return np.stack(columns, axis=1).astype(np.float32)
 

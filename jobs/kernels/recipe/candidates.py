@@ -51,7 +51,7 @@ def candidates(model: Model, people: People, users: np.ndarray, barred: sp.csr_m
         ranks.mean(axis=1),
         ranks.min(axis=1),
     )
-    suited = affinities(people.affinities, model.affinities, people, users, user, item)
+    suited = affinities(model.affinities, people, users, user, item)
     features = np.column_stack([scored, thing, person, *pairs, suited]).astype(np.float32, copy=False)
     return Slice(model.cut_s, users, user, item, features, feature_names(model.sources))
 

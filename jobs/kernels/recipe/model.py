@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.kernels.recipe.affinities import Vectors
+from jobs.kernels.recipe.affinities import Affinities
 from jobs.kernels.recipe.block_topk import ByLength, by_length
 from jobs.kernels.recipe.describe import describe_items
 from jobs.kernels.recipe.past import Past
@@ -26,7 +26,7 @@ class Model:
     items: np.ndarray
     popular: tuple[np.ndarray, ...]  # item codes, most popular first
     warm: np.ndarray  # bool: somebody took it before the cut
-    affinities: Vectors
+    affinities: Affinities
     by_length: Mapping[str, ByLength] | None = None  # of each source by factors, where users come block by block
 
 
@@ -37,7 +37,7 @@ def fit_model(
     sources = {name: (fitted or {}).get(name) or setting.on(past) for name, setting in chosen.items()}
     warm = past.item_users > 0
     popular = tuple(most_popular(past.popularity(days), warm) for days in POPULAR_DAYS)
-    return Model(cut_s, sources, describe_items(past), popular, warm, past.item_affinities)
+    return Model(cut_s, sources, describe_items(past), popular, warm, past.affinities)
 
 
 def lengths(model: Model) -> dict[str, ByLength]:

@@ -4,7 +4,7 @@ from functools import cached_property
 
 import numpy as np
 
-from jobs.kernels.recipe.affinities import of_past
+from jobs.kernels.recipe.affinities import Affinities, of_past
 from jobs.kernels.recipe.context import Context
 from jobs.kernels.recipe.people import DAY_S, People
 
@@ -35,7 +35,10 @@ class Past(People):
             user_last=latest(self.user, self.time_s, n_users),
             n_items=n_items,
         )
-        self.affinities, self.item_affinities = of_past(self)
+
+    @cached_property
+    def affinities(self) -> Affinities:
+        return of_past(self)
 
     @cached_property
     def item_users(self) -> np.ndarray:

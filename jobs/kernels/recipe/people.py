@@ -1,6 +1,5 @@
 """What is known of some users at a cut: which items they took, when last, over which time."""
 
-from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +13,6 @@ class People:
     """A *cell* is a user and an item they took, however often: parallel arrays sorted by user, then item.
 
     ``cell_user`` is a position from 0 to n_users - 1; ``user_first`` and ``user_last`` ``(n_users,)`` are seconds.
-    ``affinities``: the users' vectors of the module of that name.
     """
 
     def __init__(
@@ -25,12 +23,10 @@ class People:
         user_first: np.ndarray,
         user_last: np.ndarray,
         n_items: int,
-        affinities: Mapping[str, np.ndarray] | None = None,
     ):
         self.cell_user, self.cell_item, self.cell_last = cell_user, cell_item, cell_last
         self.user_first, self.user_last = user_first, user_last
         self.n_users, self.n_items = len(user_first), n_items
-        self.affinities = affinities or {}
 
     @cached_property
     def user_items(self) -> sp.csr_matrix:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from jobs.kernels.recipe import sources
-from jobs.kernels.recipe.affinities import ITEM_SIDE, PRODUCTS
+from jobs.kernels.recipe.affinities import ITEM_SIDE, PRODUCTS, Affinities
 from jobs.kernels.recipe.choose import Choice
 from jobs.kernels.recipe.describe import ITEM_NAMES, named
 from jobs.kernels.recipe.forest import read_forest
@@ -50,7 +50,7 @@ def from_row(row: Mapping) -> Recipe:
     return Recipe(chosen, Choice(row["form"], row["single"], ()), rankers)
 
 
-def to_tables(model: Model, past: People, user_ids: np.ndarray, item_idx: np.ndarray) -> dict[str, pa.Table]:
+def to_tables(model: Model, user_ids: np.ndarray, item_idx: np.ndarray) -> dict[str, pa.Table]:
     """user_factors, item_factors, item_weights, item_features; ``item_idx`` of the model's item codes, rising.
 
     Affinities are stored as sources by factors are: under their names, which no source has.
@@ -61,10 +61,10 @@ def to_tables(model: Model, past: People, user_ids: np.ndarray, item_idx: np.nda
     by_neighbors = {name: source for name, source in model.sources.items() if isinstance(source, ByNeighbors)}
     users = [vectors("user_id", user_ids, name, source.users) for name, source in by_factors.items()]
     factors = [vectors("item_idx", items, name, source.items[warm]) for name, source in by_factors.items()]
-    for name, rows in past.affinities.items():
+    for name, rows in model.affinities.users.items():
         some = rows.any(axis=1)  # few people search
         users.append(vectors("user_id", user_ids[some], name, rows[some]))
-    factors += [vectors("item_idx", items, name, rows[warm]) for name, rows in model.affinities.items()]
+    factors += [vectors("item_idx", items, name, rows[warm]) for name, rows in model.affinities.items.items()]
     weights = [weighted(items, name, source.weights[warm][:, warm]) for name, source in by_neighbors.items()]
     known_until = pa.array(np.full(len(warm), round(model.cut_s * MICROSECONDS)), pa.timestamp("us", "UTC"))
     described = pa.table({"item_idx": items, "vector": lists_of(model.items[warm]), "known_until": known_until})
@@ -98,8 +98,8 @@ def weighted(items: np.ndarray, name: str, weights: sp.csr_matrix) -> pa.Table:
 class Stored:
     """A fitted model out of the lake: its item codes are positions in ``item_idx``, which rises.
 
-    Its sources by factors have no users: ``with_users`` gives them those of one block. ``by_vector`` names all that
-    user_factors holds: those sources, and affinities.
+    Its sources by factors and its affinities have no users: ``with_users`` gives them those of one block. ``by_vector``
+    names them all: what user_factors holds.
     """
 
     model: Model
@@ -111,11 +111,11 @@ class Stored:
 
     @property
     def by_vector(self) -> tuple[str, ...]:
-        return (*self.by_factors, *(name for name in PRODUCTS if name in self.model.affinities))
+        return (*self.by_factors, *(name for name in PRODUCTS if name in self.model.affinities.items))
 
     def width(self, name: str) -> int:
         """The length of a vector of one of ``by_vector``."""
-        affinities = self.model.affinities
+        affinities = self.model.affinities.items
         return (affinities[name] if name in affinities else self.model.sources[name].items).shape[1]
 
     def codes(self, item_idx: np.ndarray) -> np.ndarray:
@@ -124,13 +124,14 @@ class Stored:
         known = self.item_idx[place] == item_idx if len(self.item_idx) else np.zeros(len(item_idx), bool)
         return np.where(known, place, -1)
 
-    def with_users(self, factors: Mapping[str, np.ndarray]) -> Model:
-        """The model for a block of users with these vectors, by source, in that order."""
+    def with_users(self, vectors: Mapping[str, np.ndarray]) -> Model:
+        """The model for a block of users with these vectors, by the names in ``by_vector``, in that order."""
         sources = {
-            name: replace(source, users=factors[name]) if name in factors else source
+            name: replace(source, users=vectors[name]) if name in vectors else source
             for name, source in self.model.sources.items()
         }
-        return replace(self.model, sources=sources)
+        users = {name: vectors[name] for name in PRODUCTS if name in vectors}
+        return replace(self.model, sources=sources, affinities=replace(self.model.affinities, users=users))
 
 
 def load_model(recipe: Recipe, tables: Mapping[str, pa.Table]) -> Stored:
@@ -140,9 +141,9 @@ def load_model(recipe: Recipe, tables: Mapping[str, pa.Table]) -> Stored:
     items = matrix_of(described["vector"], len(ITEM_NAMES))
     known_until = described["known_until"].cast(pa.int64())
     cut_s = known_until[0].as_py() / MICROSECONDS if len(item_idx) else 0.0
-    stored = Stored(Model(cut_s, {}, items, (), np.ones(len(item_idx), bool), {}), item_idx)
+    stored = Stored(Model(cut_s, {}, items, (), np.ones(len(item_idx), bool), Affinities({}, {})), item_idx)
     found = {name: load_vectors(name, tables["item_factors"], stored) for name in ITEM_SIDE}
-    affinities = {name: vectors for name, vectors in found.items() if vectors.shape[1]}
+    affinities = Affinities({}, {name: vectors for name, vectors in found.items() if vectors.shape[1]})
     fitted = {name: load_source(name, setting, tables, stored) for name, setting in recipe.chosen.items()}
     columns = [items[:, ITEM_NAMES.index(f"popularity_{named(days)}")] for days in POPULAR_DAYS]
     popular = tuple(most_popular(column, stored.model.warm) for column in columns)
@@ -180,17 +181,10 @@ def matrix_of(lists: pa.ChunkedArray, width: int) -> np.ndarray:
 
 
 def people_of(
-    user: np.ndarray,
-    item_idx: np.ndarray,
-    first_us: np.ndarray,
-    last_us: np.ndarray,
-    vectors: Mapping[str, np.ndarray],
-    stored: Stored,
-    n_users: int,
+    user: np.ndarray, item_idx: np.ndarray, first_us: np.ndarray, last_us: np.ndarray, n_users: int, stored: Stored
 ) -> People:
     """Users 0 to n_users - 1 and the items they took, parallel arrays in any order, each pair once, times in
     microseconds since 1970. Items the model does not know are left out; times of a user without any are infinite.
-    Of ``vectors``, by the names in ``Stored.by_vector``, those that are affinities are taken.
     """
     code = stored.codes(item_idx)
     order = np.lexsort((code, user))
@@ -198,5 +192,4 @@ def people_of(
     user, code = user[order].astype(np.int32), code[order].astype(np.int32)
     first_s, last_s = first_us[order] / MICROSECONDS, last_us[order] / MICROSECONDS
     first_s, latest_s = -latest(user, -first_s, n_users), latest(user, last_s, n_users)
-    affinities = {name: rows for name, rows in vectors.items() if name in PRODUCTS}
-    return People(user, code, last_s, first_s, latest_s, len(stored.item_idx), affinities)
+    return People(user, code, last_s, first_s, latest_s, len(stored.item_idx))
