@@ -189,8 +189,8 @@ def test_a_context_is_read_off_events_items_and_users():
 
 
 def test_without_items_and_users_only_events_speak():
-    taken = rows("events", {"price": 2.0}).select(["user_id", "item_id", "device", "country", "price"])
+    taken = rows("events", {"price": 2.0}).select(["device", "country", "price"])
     searches = rows("events").select(["user_id", "event_time", "query"])
-    context = context_of(taken, searches, np.array(["u1"]), np.array(["i1"]))
+    context = context_of(taken, *np.zeros((2, 1), int), searches, np.array(["u1"]), np.array(["i1"]))
     assert (context.price.tolist(), context.category.tolist(), context.words.nnz) == ([2.0], [UNKNOWN], 0)
     assert isinstance(taken, pa.Table)

@@ -244,12 +244,12 @@ def test_events_are_read_from_their_first_moment_up_to_their_end(tmp_path, start
     late = [{"item_id": "b", "event_time": at(1) + MOMENT}, {"item_id": "c", "event_time": at(2) - MOMENT}]
     add_batch(lake, events=late)
     add_batch(lake, events=[{"item_id": "x", "event_time": at(1.5)}])
-    found = lake.read_events(2, start, end, ["item_id", "kind"])
-    assert found.column_names == ["item_id", "kind"]
-    assert sorted(found["item_id"].to_pylist()) == sorted(ids)
-    with_times = lake.read_events(3, start, end, ["event_time", "item_id"])
-    assert with_times.column_names == ["event_time", "item_id"]
-    assert ("x" in with_times["item_id"].to_pylist()) == (start <= at(1.5) < end)
+    found = list(lake.events(2, start, end, ["item_id", "kind"]))
+    assert all(part.column_names == ["item_id", "kind"] for part in found)
+    assert sorted(item for part in found for item in part["item_id"].to_pylist()) == sorted(ids)
+    with_times = list(lake.events(3, start, end, ["event_time", "item_id"]))
+    assert all(part.column_names == ["event_time", "item_id"] for part in with_times)
+    assert any("x" in part["item_id"].to_pylist() for part in with_times) == (start <= at(1.5) < end)
 
 
 def test_the_moment_of_a_run_is_in_its_keys(tmp_path):

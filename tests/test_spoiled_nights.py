@@ -364,7 +364,8 @@ def modest(lake: Lake, shop: Shop, as_of: datetime) -> Lineage:
 
 
 def events_of(shop: Shop, start: datetime, end: datetime) -> pa.Table:
-    return shop.lake.read_events(shop.lake.snapshot(), start, end, TABLES["events"].names)
+    parts = shop.lake.events(shop.lake.snapshot(), start, end, TABLES["events"].names)
+    return pa.concat_tables(parts).cast(arrow_schema(TABLES["events"]))
 
 
 def arrive(lake: Lake, shop: Shop, events: pa.Table) -> None:

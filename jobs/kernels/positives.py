@@ -1,15 +1,20 @@
 """What people took, out of the lake's events: parallel arrays of dense codes, in an order no pseudonym decides."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.kernels.grouping import user_order
 from jobs.kernels.recipe.labels import Events
-from jobs.kernels.surroundings import MICROSECONDS, context_of
+from jobs.kernels.surroundings import MICROSECONDS, SEARCHED, TAKEN, coded, context_of
+from schemas.arrow import arrow_schema
+from schemas.tables import EVENTS
 
 TOLD = ("events", "event_weights", "items", "users")  # tables ``positive_events`` makes them of
+EVENTS_SCHEMA = arrow_schema(EVENTS)
 
 
 @dataclass(frozen=True)
@@ -22,63 +27,78 @@ class Known:
 
 
 def positive_events(
-    events: pa.Table, weights: pa.Table, items: pa.Table | None = None, users: pa.Table | None = None
+    events: pa.Table | Iterable[pa.Table], weights: pa.Table, items: pa.Table | None = None, users: pa.Table | None = None
 ) -> Known:
     """The events of known users whose weight is above 0; ``weights`` is the table event_weights.
 
-    With ``items``, and ``users`` where they are at hand, all that stands beside the events comes with them.
+    ``events`` may come in parts, whose texts may be dictionary-encoded: of each only what is taken is kept. With
+    ``items``, and ``users`` where they are at hand, all that stands beside the events comes with them.
 
     Users are coded by a hash of what they took and when: sums round by their order and samples are drawn by it, and in
     the order of pseudonyms another secret would give slightly other lists.
     """
-    known = pc.and_(pc.is_valid(events["user_id"]), pc.is_valid(events["item_id"]))
-    rows = events.filter(pc.and_(known, is_positive(events, weights.to_pylist())))
+    rows, searched = taken(events, weights.to_pylist(), items is not None)
     user_ids, user = codes(rows["user_id"])
     item_ids, item = codes(rows["item_id"])
     time_us = rows["event_time"].cast(pa.int64()).to_numpy()
-    place = np.argsort(content_order(user, item, time_us, len(user_ids)))
+    place = np.argsort(content_order(user, item, time_us, len(user_ids))).astype(np.int32)
     user_ids, user = user_ids[np.argsort(place)], place[user]
-    order = np.lexsort((item, time_us, user))
+    time_s = time_us / MICROSECONDS
+    order = user_order(user, item, time_s, len(user_ids))
+    columns = (user, item, time_s) if order is None else (user[order], item[order], time_s[order])
     context = None
     if items is not None:
-        context = context_of(rows.take(order), searches(events), user_ids, item_ids, items, users)
-    coded = Events(
-        user[order].astype(np.int32),
-        item[order].astype(np.int32),
-        time_us[order] / MICROSECONDS,
-        len(user_ids),
-        len(item_ids),
-        context,
-    )
-    return Known(coded, user_ids, item_ids)
+        beside = rows.select(TAKEN) if order is None else rows.select(TAKEN).take(order)
+        context = context_of(beside, *columns[:2], searched, user_ids, item_ids, items, users)
+    return Known(Events(*columns, len(user_ids), len(item_ids), context), user_ids, item_ids)
+
+
+def taken(events: pa.Table | Iterable[pa.Table], weights: list[dict], context: bool) -> tuple[pa.Table, pa.Table]:
+    """Of the positive events of known users and items who, what, when and, with ``context``, columns ``TAKEN``; and
+    the searches, likewise only with it.
+    """
+    columns, rows, searched = ["user_id", "item_id", "event_time", *(TAKEN if context else ())], [], []
+    for part in [events] if isinstance(events, pa.Table) else events:
+        known = pc.and_(pc.is_valid(part["user_id"]), pc.is_valid(part["item_id"]))
+        rows.append(part.select(columns).filter(pc.and_(known, is_positive(part, weights))))
+        if context:
+            searched.append(searches(part).select(SEARCHED))
+    nothing = EVENTS_SCHEMA.empty_table()
+    whole = pa.concat_tables(rows) if rows else nothing.select(columns)
+    return whole, pa.concat_tables(searched) if searched else nothing.select(SEARCHED)
 
 
 def searches(events: pa.Table) -> pa.Table:
     """Those whose user and words are known."""
     said = pc.and_(pc.is_valid(events["user_id"]), pc.is_valid(events["query"]))
-    return events.filter(pc.and_(pc.equal(events["kind"], "search"), said))
+    return events.filter(pc.and_(said, pc.equal(events["kind"], "search")))
 
 
-def is_positive(events: pa.Table, weights: list[dict]) -> pa.ChunkedArray:
+def is_positive(events: pa.Table, weights: list[dict]) -> pa.Array:
     """Bool, one per event: its weight is above 0; one for the very value wins over one for any value.
 
     ``weights`` are rows of the table event_weights.
     """
-    found = pa.chunked_array([pa.array(np.zeros(events.num_rows, bool))])
-    for weight in sorted(weights, key=lambda weight: weight["value"] is not None):
-        same = pc.and_(pc.equal(events["source"], weight["source"]), pc.equal(events["kind"], weight["kind"]))
-        if weight["value"] is not None:
-            same = pc.and_(same, pc.fill_null(pc.equal(events["value"], weight["value"]), False))
-        found = pc.if_else(same, weight["weight_micro"] > 0, found)
-    return found
+    (sources, source), (kinds, kind) = coded(events["source"]), coded(events["kind"])
+    liked = np.zeros((len(sources) + 1, len(kinds) + 1), bool)  # the last of each is what null, -1, finds
+    for weight in (weight for weight in weights if weight["value"] is None):
+        liked[np.ix_(sources == weight["source"], kinds == weight["kind"])] = weight["weight_micro"] > 0
+    found = liked[source, kind]
+    for weight in (weight for weight in weights if weight["value"] is not None):
+        very = pc.fill_null(pc.equal(events["value"], weight["value"]), False).to_numpy()
+        same = very & np.append(sources == weight["source"], False)[source] & np.append(kinds == weight["kind"], False)[kind]
+        found[same] = weight["weight_micro"] > 0
+    return pa.array(found)
 
 
 def codes(ids: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct ids, rising, and each row's position in them."""
-    coded = ids.combine_chunks().dictionary_encode()
-    values = coded.dictionary.to_numpy(zero_copy_only=False).astype(str)
-    order = np.argsort(values)
-    return values[order], np.argsort(order)[coded.indices.to_numpy()]
+    """The distinct ids that are there, rising, and each row's position in them, int32."""
+    texts, code = coded(ids)
+    used = np.flatnonzero(np.bincount(code, minlength=len(texts)))
+    order = used[np.argsort(texts[used])]
+    place = np.empty(len(texts), np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    return texts[order], place[code]
 
 
 def content_order(user: np.ndarray, item: np.ndarray, time_us: np.ndarray, n_users: int) -> np.ndarray:

@@ -121,7 +121,7 @@ def read_arrow(table: str, of: Job, lineage: Lineage, start: datetime):
     if table == "event_weights":
         return event_weights(lineage.batches)
     if table == "events":
-        return lake.read_events(lineage.snapshot, start, lineage.moment(of), list(EVENT_COLUMNS))
+        return lake.events(lineage.snapshot, start, lineage.moment(of), list(EVENT_COLUMNS))
     if table == LIVE_RECIPE:
         live = lineage.live_recipe(of)
         return lake.read("recipe", live.files["recipe"] if live else [])

@@ -87,7 +87,7 @@ def liked(events: pa.Table, source: Description) -> pa.Table:
     sound = events.filter(pc.and_(known, pc.is_null(events["reason"])))
     sound = sound.append_column("source", pa.repeat(source.name, sound.num_rows))
     weights = [{"source": source.name} | weight for weight in source.event_weights()]
-    return sound.filter(is_positive(sound, weights)).select(["event_time", *TAKEN])
+    return sound.filter(is_positive(sound, weights)).select(["event_time", "user_id", "item_id", *TAKEN])
 
 
 def described(files: list[Input], layout: Items | Users | None, settings: Settings) -> pa.Table | None:
@@ -116,5 +116,5 @@ def in_order(rows: pa.Table, searched: pa.Table, items: pa.Table | None, users: 
     time_s = rows["event_time"].cast(pa.int64()).to_numpy() / MICROSECONDS
     order = np.lexsort((item, user, time_s))
     codes = user[order].astype(np.int32), item[order].astype(np.int32)
-    context = context_of(rows.take(order), searched, user_ids, item_ids, items, users)
+    context = context_of(rows.take(order), *codes, searched, user_ids, item_ids, items, users)
     return Positives(*codes, time_s[order], user_ids, item_ids, context)

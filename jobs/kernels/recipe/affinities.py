@@ -46,7 +46,7 @@ def of_past(past: "Past") -> Affinities:
     users, items = {}, {}
     if past.context is None:
         return Affinities(users, items)
-    codes = {**past.context.circumstances, "hour": (past.time_s % DAY_S // (3600 * HOURS_A_SLOT)).astype(np.int64)}
+    codes = {**past.context.circumstances, "hour": (past.time_s % DAY_S // (3600 * HOURS_A_SLOT)).astype(np.int32)}
     for name in CIRCUMSTANCES:
         slot = slots(codes.get(name, np.full(len(past.item), UNKNOWN)))
         if slot.max(initial=UNKNOWN) > 0:
@@ -66,7 +66,7 @@ def slots(codes: np.ndarray) -> np.ndarray:
     """0 for the most frequent code, and so on; of equals the lower; ``N_SLOTS`` - 1 for all the rest."""
     known = codes[codes >= 0]
     order = np.argsort(-np.bincount(known), kind="stable")
-    slot = np.empty(len(order) + 1, np.int64)
+    slot = np.empty(len(order) + 1, np.int8)
     slot[order] = np.minimum(np.arange(len(order)), N_SLOTS - 1)
     slot[-1] = UNKNOWN  # what an unknown code, -1, finds
     return slot[codes]
@@ -74,15 +74,21 @@ def slots(codes: np.ndarray) -> np.ndarray:
 
 def shares_and_lifts(past: "Past", slot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each user the share of events in each slot; of each item the log of its share over everybody's, smoothed."""
-    at, n_slots = np.flatnonzero(slot >= 0), int(slot.max()) + 1
-    weight = np.exp2(-(past.now - past.time_s[at]) / (FADING_DAYS * DAY_S))
-    of_users, of_items = (
-        np.bincount(who[at] * n_slots + slot[at], weight, n * n_slots).reshape(n, n_slots)
-        for who, n in ((past.user.astype(np.int64), past.n_users), (past.item.astype(np.int64), past.n_items))
-    )
+    of_users, of_items = (np.zeros((n, int(slot.max()) + 1)) for n in (past.n_users, past.n_items))
+    add_weights(past.user, past.item, slot, past.time_s, past.now, FADING_DAYS * DAY_S, of_users, of_items)
     usual = of_items.sum(axis=0) / of_items.sum()
     lifts = np.log((of_items / usual + SMOOTHING) / (of_items.sum(axis=1, keepdims=True) + SMOOTHING))
     return over_sum(of_users).astype(np.float32), lifts.astype(np.float32)
+
+
+@kernel
+def add_weights(user, item, slot, time_s, now, half_life_s, of_users, of_items):
+    """Each event's weight, which halves with its age, to its user's and its item's slot."""
+    for at in range(len(user)):
+        if slot[at] >= 0:
+            weight = np.exp2(-(now - time_s[at]) / half_life_s)
+            of_users[user[at], slot[at]] += weight
+            of_items[item[at], slot[at]] += weight
 
 
 def over_sum(rows: np.ndarray) -> np.ndarray:

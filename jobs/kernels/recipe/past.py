@@ -4,6 +4,8 @@ from functools import cached_property
 
 import numpy as np
 
+from jobs.kernels.compiled import kernel
+from jobs.kernels.grouping import begins_of, cell_order, user_order
 from jobs.kernels.recipe.affinities import Affinities, of_past
 from jobs.kernels.recipe.context import Context
 from jobs.kernels.recipe.people import DAY_S, People
@@ -21,20 +23,27 @@ class Past(People):
         n_items: int,
         context: Context | None = None,
     ):
-        order = np.lexsort((item, time_s, user))
-        self.user, self.item, self.time_s = user[order], item[order], time_s[order].astype(np.float64)
-        self.context = context.of_events(order) if context else None
+        order = user_order(user, item, time_s, n_users)
+        if order is not None:
+            user, item, time_s = user[order], item[order], time_s[order]
+            context = context.of_events(order) if context else None
+        self.user, self.item, self.time_s, self.context = user, item, time_s, context
         self.now = float(time_s.max())
-        self.cell_key, cell = np.unique(self.user.astype(np.int64) * n_items + self.item, return_inverse=True)
-        self.cell_count = np.bincount(cell).astype(np.float32)
+        begins = begins_of(user, n_users)
+        cell_user, cell_item, cell_last, self.cell_count = cells(cell_order(item, n_items, begins), user, item, time_s)
         super().__init__(
-            cell_user=(self.cell_key // n_items).astype(np.int32),
-            cell_item=(self.cell_key % n_items).astype(np.int32),
-            cell_last=latest(cell, self.time_s, len(self.cell_key)),
-            user_first=-latest(self.user, -self.time_s, n_users),
-            user_last=latest(self.user, self.time_s, n_users),
+            cell_user=cell_user,
+            cell_item=cell_item,
+            cell_last=cell_last,
+            user_first=ends(time_s, begins[:-1], begins, np.inf),
+            user_last=ends(time_s, begins[1:] - 1, begins, -np.inf),
             n_items=n_items,
         )
+
+    @cached_property
+    def cell_key(self) -> np.ndarray:
+        """Rising: user times n_items plus item."""
+        return self.cell_user.astype(np.int64) * self.n_items + self.cell_item
 
     @cached_property
     def affinities(self) -> Affinities:
@@ -63,6 +72,31 @@ class Past(People):
             return self.item_users.copy()
         weight = np.exp2(-(self.now - self.time_s) / (half_life_days * DAY_S))
         return np.bincount(self.item, weight, self.n_items)
+
+
+@kernel
+def cells(order, user, item, time_s):
+    """User, item, last time and number of events of each cell; ``order`` is by user, item, then time."""
+    n = 0
+    for at in range(len(order)):
+        n += at == 0 or user[order[at]] != user[order[at - 1]] or item[order[at]] != item[order[at - 1]]
+    who, what, last, count = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n), np.zeros(n, np.float32)
+    cell = -1
+    for at in range(len(order)):
+        row = order[at]
+        if at == 0 or user[row] != user[order[at - 1]] or item[row] != item[order[at - 1]]:
+            cell += 1
+        who[cell], what[cell], last[cell] = user[row], item[row], time_s[row]
+        count[cell] += 1
+    return who, what, last, count
+
+
+def ends(time_s: np.ndarray, at: np.ndarray, begins: np.ndarray, nothing: float) -> np.ndarray:
+    """The time at a position for each user; ``nothing`` for who has no event."""
+    some = np.diff(begins) > 0
+    found = np.full(len(at), nothing)
+    found[some] = time_s[at[some]]
+    return found
 
 
 def latest(group: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:

@@ -40,7 +40,8 @@ class People:
 
     def matrix(self, weights: np.ndarray) -> sp.csr_matrix:
         """``(n_users, n_items)`` with a weight for each cell."""
-        cells = (weights.astype(np.float32), (self.cell_user, self.cell_item))
+        begins = np.append(0, np.bincount(self.cell_user, minlength=self.n_users).cumsum())
+        cells = (weights.astype(np.float32), self.cell_item.copy(), begins.astype(np.int32))
         return sp.csr_matrix(cells, (self.n_users, self.n_items))
 
     def history(self, kind: str) -> sp.csr_matrix:

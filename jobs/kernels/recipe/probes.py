@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jobs.kernels.compiled import kernel
+from jobs.kernels.grouping import begins_of, user_order
 from jobs.kernels.recipe.labels import Events
 from jobs.kernels.recipe.people import DAY_S
 
@@ -26,14 +28,40 @@ def withhold(events: Events, n_probes: int, seed: int) -> Withheld:
     if not n_probes:
         nobody = np.empty(0, np.int64)
         return Withheld(np.ones(len(events.user), bool), nobody, nobody, nobody)
-    day = (events.time_s // DAY_S).astype(np.int64)
-    last = np.full(events.n_users, -1, np.int64)
-    np.maximum.at(last, events.user, day)
-    late = day == last[events.user]
-    key = events.user.astype(np.int64) * events.n_items + events.item
-    fresh = np.setdiff1d(key[late], key[~late])
-    able = np.intersect1d(fresh // events.n_items, events.user[~late])
-    users = np.sort(np.random.default_rng(seed).permutation(able)[:n_probes])
-    fresh = fresh[np.isin(fresh // events.n_items, users)]
-    keep = ~(late & np.isin(events.user, users))
-    return Withheld(keep, users, fresh // events.n_items, fresh % events.n_items)
+    order = user_order(events.user, events.item, events.time_s, events.n_users)
+    order = np.arange(len(events.user)) if order is None else order
+    item, day = events.item[order], (events.time_s[order] // DAY_S).astype(np.int32)
+    begins = begins_of(events.user, events.n_users)
+    user, fresh, tail = fresh_items(item, day, begins, events.n_items)
+    users = np.sort(np.random.default_rng(seed).permutation(np.unique(user))[:n_probes])
+    keep = np.ones(len(order), bool)
+    for one in users:
+        keep[order[tail[one] : begins[one + 1]]] = False
+    probed = np.isin(user, users)
+    return Withheld(keep, users, user[probed].astype(np.int64), fresh[probed].astype(np.int64))
+
+
+@kernel
+def fresh_items(item, day, begins, n_items):
+    """Of users who have days before their last: them and each item first taken on it, parallel, by user, then item; and
+    where the last day of each user begins.
+
+    ``item`` and ``day`` are by user, whose rows begin at ``begins``, then time.
+    """
+    n_users, seen = len(begins) - 1, np.full(n_items, -1, np.int32)
+    users, items, tail, n = np.empty(len(item), np.int32), np.empty(len(item), np.int32), begins[1:].copy(), 0
+    for user in range(n_users):
+        while tail[user] > begins[user] and day[tail[user] - 1] == day[begins[user + 1] - 1]:
+            tail[user] -= 1
+        if tail[user] == begins[user]:
+            continue
+        for at in range(begins[user], tail[user]):
+            seen[item[at]] = user
+        first = n
+        for at in range(tail[user], begins[user + 1]):
+            if seen[item[at]] != user:
+                seen[item[at]] = user
+                users[n], items[n] = user, item[at]
+                n += 1
+        items[first:n].sort()
+    return users[:n], items[:n], tail
