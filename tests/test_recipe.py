@@ -130,10 +130,21 @@ def test_top_product_keeps_the_strongest_of_either_sign():
     assert sources.top_product(sp.identity(3), three, n=1).toarray().tolist() == [[0, -3, 0], [0, 0, 5], [0, 0, 0]]
 
 
-def test_a_sparse_block_is_cut_as_a_dense_one():
-    block = sp.random(40, 300, density=0.03, random_state=1, format="coo", dtype=np.float32)
-    block.data[::3] *= -1
-    assert (sources.top_sparse(block, 4) != sources.top_dense(block.toarray(), 4)).nnz == 0
+@pytest.mark.parametrize("density", [0.01, 0.3])
+def test_top_product_is_the_whole_product_cut(density):
+    """Rows gone through by what they touch and by all columns; of cells as far from 0 the lower columns stay."""
+    random = np.random.default_rng(1)
+    left, right = (sp.random(*shape, density, format="csr", random_state=1) for shape in ((90, 400), (400, 90)))
+    for side in (left, right):
+        side.data = random.integers(-2, 3, side.nnz).astype(np.float32)
+    whole = (left @ right).toarray()
+    np.fill_diagonal(whole, 0)
+    order = np.lexsort((np.broadcast_to(np.arange(90), (90, 90)), -abs(whole)), axis=1)[:, :7]
+    expected = np.zeros_like(whole)
+    np.put_along_axis(expected, order, np.take_along_axis(whole, order, 1), 1)
+    found = sources.top_product(left, right, n=7)
+    assert found.toarray().tolist() == expected.tolist()
+    assert found.nnz == (expected != 0).sum()
 
 
 # candidates

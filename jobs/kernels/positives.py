@@ -27,7 +27,10 @@ class Known:
 
 
 def positive_events(
-    events: pa.Table | Iterable[pa.Table], weights: pa.Table, items: pa.Table | None = None, users: pa.Table | None = None
+    events: pa.Table | Iterable[pa.Table],
+    weights: pa.Table,
+    items: pa.Table | None = None,
+    users: pa.Table | None = None,
 ) -> Known:
     """The events of known users whose weight is above 0; ``weights`` is the table event_weights.
 
@@ -86,7 +89,11 @@ def is_positive(events: pa.Table, weights: list[dict]) -> pa.Array:
     found = liked[source, kind]
     for weight in (weight for weight in weights if weight["value"] is not None):
         very = pc.fill_null(pc.equal(events["value"], weight["value"]), False).to_numpy()
-        same = very & np.append(sources == weight["source"], False)[source] & np.append(kinds == weight["kind"], False)[kind]
+        same = (
+            very
+            & np.append(sources == weight["source"], False)[source]
+            & np.append(kinds == weight["kind"], False)[kind]
+        )
         found[same] = weight["weight_micro"] > 0
     return pa.array(found)
 

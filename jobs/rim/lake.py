@@ -9,7 +9,6 @@ import uuid
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from conf.settings import Lake as LakeSettings
 from jobs.rim.errors import UsageError
+from jobs.rim.event_parts import EventParts
 from jobs.rim.manifest import Batch, DataFile, Manifest, compact, decode, encode
 from jobs.rim.store import open_store
 from schemas.arrow import arrow_schema
@@ -137,9 +137,9 @@ class Lake:
         parts = [pq.read_table(self.store.path(f.path), filesystem=self.store.fs, columns=columns) for f in files]
         return pa.concat_tables([part.cast(schema) for part in parts]) if parts else schema.empty_table()
 
-    def events(self, snapshot: int, start: datetime, end: datetime, columns: list[str]) -> "EventParts":
+    def events(self, snapshot: int, start: datetime, end: datetime, columns: list[str]) -> EventParts:
         """Some columns of the events of [start, end)."""
-        return EventParts(self, self.event_files(snapshot, start, end), start, end, tuple(columns))
+        return EventParts(self.store, self.event_files(snapshot, start, end), start, end, tuple(columns))
 
     def iter_batches(self, files: list[DataFile], columns: list[str], rows: int = 65_536) -> Iterator[pa.RecordBatch]:
         """Record batches of some files, in bounded memory."""
@@ -189,31 +189,6 @@ class Lake:
             return schema.empty_table()
         last = pa.concat_arrays([pc.not_equal(ids[:-1], ids[1:]), pa.array([True])])
         return rows.filter(last).select(schema.names)
-
-
-@dataclass(frozen=True)
-class EventParts:
-    """Events as tables of one file each, read when they are asked for, text as dictionaries: all at once, and spelled
-    out in every row, they would fill a machine's memory.
-    """
-
-    lake: Lake
-    files: list[DataFile]
-    start: datetime
-    end: datetime
-    columns: tuple[str, ...]
-
-    def __iter__(self) -> Iterator[pa.Table]:
-        fields = [arrow_schema(TABLES["events"]).field(name) for name in dict.fromkeys([*self.columns, "event_time"])]
-        coded = pa.dictionary(pa.int32(), pa.string())
-        schema = pa.schema([field.with_type(coded) if field.type == pa.string() else field for field in fields])
-        texts = [field.name for field in schema if field.type == coded]
-        low, high = (pa.scalar(moment, schema.field("event_time").type) for moment in (self.start, self.end))
-        for file in self.files:
-            path, fs = self.lake.store.path(file.path), self.lake.store.fs
-            rows = pq.read_table(path, filesystem=fs, columns=schema.names, read_dictionary=texts).cast(schema)
-            inside = pc.and_(pc.greater_equal(rows["event_time"], low), pc.less(rows["event_time"], high))
-            yield (rows if pc.all(inside).as_py() else rows.filter(inside)).select(self.columns)
 
 
 def manifest_key(job: str, as_of: datetime, version: str) -> str:

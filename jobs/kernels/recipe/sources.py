@@ -12,9 +12,9 @@ import scipy.sparse as sp
 from jobs.kernels.pairs import top_pairs
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import DAY_S, People
+from jobs.kernels.recipe.top_product import top_product
 
 N_NEIGHBORS = 200  # item-to-item weights kept of each row
-DENSE = 0.04  # share of cells above which a block is cut as a dense one
 SEED = 0
 ALS_ITERATIONS = 10
 FEWEST_PAIR = 2  # users who share a pair that counts
@@ -87,7 +87,7 @@ def fit_ease(past: Past, ridge: float, days: float | None = None) -> ByNeighbors
 def fit_cosine(past: Past) -> ByNeighbors:
     length = np.sqrt(np.maximum(past.item_users, 1))
     unit = past.user_items @ sp.diags((1 / length).astype(np.float32))
-    return ByNeighbors("all", top_product(unit.T, unit))
+    return ByNeighbors("all", top_product(unit.T, unit, N_NEIGHBORS))
 
 
 def fit_pairs(past: Past, score: str) -> ByNeighbors:
@@ -102,7 +102,7 @@ def fit_bm25(past: Past, k1: float, b: float) -> ByNeighbors:
     from implicit.nearest_neighbours import bm25_weight
 
     weighted = bm25_weight(past.user_items.T.tocsr(), k1, b).tocsr().astype(np.float32)
-    return ByNeighbors("all", top_product(weighted, weighted.T))
+    return ByNeighbors("all", top_product(weighted, weighted.T, N_NEIGHBORS))
 
 
 def fit_walk(past: Past, beta: float, days: float | None = None) -> ByNeighbors:
@@ -112,7 +112,7 @@ def fit_walk(past: Past, beta: float, days: float | None = None) -> ByNeighbors:
     reach = np.maximum(last.sum(axis=0).A1, 1 if days is None else 1e-2)
     back = sp.diags((1 / np.maximum(past.item_users, 1)).astype(np.float32)) @ past.user_items.T
     there = sp.diags((1 / np.maximum(past.user_n, 1)).astype(np.float32)) @ last @ sp.diags((reach**-beta).astype("f4"))
-    return ByNeighbors("all", top_product(back, there))
+    return ByNeighbors("all", top_product(back, there, N_NEIGHBORS))
 
 
 def fit_baskets(past: Past, days: float = 60, power: float = 0.5) -> ByNeighbors:
@@ -126,40 +126,7 @@ def fit_baskets(past: Past, days: float = 60, power: float = 0.5) -> ByNeighbors
     weight = np.exp2(-age_days / days) / np.sqrt(np.diff(baskets.indptr))
     reach = np.maximum((sp.diags(weight) @ baskets).sum(axis=0).A1, 1e-6)
     leveled = baskets @ sp.diags((reach**-power).astype(np.float32))
-    return ByNeighbors("time", top_product(leveled.T @ sp.diags(weight.astype(np.float32)), leveled))
-
-
-def top_product(left: sp.spmatrix, right: sp.spmatrix, n: int = N_NEIGHBORS, rows: int = 512) -> sp.csr_matrix:
-    """left @ right without its diagonal, of each row the ``n`` cells farthest from 0; by blocks of rows."""
-    left, right = sp.csr_matrix(left, dtype=np.float32), sp.csr_matrix(right, dtype=np.float32)
-    parts = []
-    for start in range(0, left.shape[0], rows):
-        block = (left[start : start + rows] @ right).tocoo()
-        own = block.col == block.row + start
-        block.data[own] = 0
-        dense = block.nnz > DENSE * block.shape[0] * block.shape[1]
-        parts.append(top_dense(block.toarray(), n) if dense else top_sparse(block, n))
-    return sp.vstack(parts, format="csr")
-
-
-def top_dense(block: np.ndarray, n: int) -> sp.csr_matrix:
-    n = min(n, block.shape[1])
-    columns = strongest_columns(block, n)
-    cells = np.take_along_axis(block, columns, 1).ravel()
-    part = sp.csr_matrix((cells, columns.ravel(), np.arange(0, len(cells) + 1, n)), block.shape)
-    part.eliminate_zeros()
-    return part
-
-
-def top_sparse(block: sp.coo_matrix, n: int) -> sp.csr_matrix:
-    """As ``top_dense``; of equals the lower column stays."""
-    order = np.lexsort((block.col, -np.abs(block.data), block.row))
-    counts = np.bincount(block.row, minlength=block.shape[0])
-    place = np.arange(len(order)) - np.repeat(counts.cumsum() - counts, counts)
-    kept = order[place < n]
-    part = sp.csr_matrix((block.data[kept], (block.row[kept], block.col[kept])), block.shape)
-    part.eliminate_zeros()
-    return part
+    return ByNeighbors("time", top_product(leveled.T @ sp.diags(weight.astype(np.float32)), leveled, N_NEIGHBORS))
 
 
 def strongest_columns(block: np.ndarray, n: int) -> np.ndarray:
