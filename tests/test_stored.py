@@ -15,7 +15,7 @@ from jobs.kernels.recipe.grid import tried
 from jobs.kernels.recipe.labels import Events, label, split
 from jobs.kernels.recipe.model import FAR, POPULAR_DAYS, fit_model
 from jobs.kernels.recipe.people import DAY_S
-from jobs.kernels.recipe.ranker import fit_rankers
+from jobs.kernels.recipe.ranker import fit_rankers, order
 from jobs.kernels.recipe.reasons import NOBODY, speakers
 from jobs.kernels.recipe.recommend import LEAST, Best, Recipe, first, scaled
 from jobs.kernels.recipe.stored import Stored, from_row, load_model, people_of, to_row, to_tables
@@ -152,6 +152,23 @@ def test_forms_differ(learned, past, model):
     """Or the test above would say little."""
     lists = {form: first(formed(learned, form), model, past, np.arange(N_USERS), 12).item for form in ("fused", *FORMS)}
     assert len({items.tobytes() for items in lists.values()}) == 4
+
+
+def test_a_source_that_ranks_alone_orders_as_it_would_all_candidates(learned, past, model):
+    """It is what speaks for them; where it has nothing to say popularity fills up."""
+    users = np.arange(N_USERS)
+    part = candidates(model, past, users)
+    for place, name in enumerate(model.sources):
+        alone = replace(learned, choice=Choice("single", f"score_{name}", ()))
+        found = first(alone, model, past, users, 8)
+        values = part.column(f"score_{name}")
+        rows, places = order(part, values)
+        wanted = {(part.user[row], at): row for row, at in zip(rows, places, strict=True)}
+        rows = [wanted[key] for key in zip(found.user, found.place, strict=True)]
+        said = values[rows] > 0
+        assert part.item[rows][said].tolist() == found.item[said].tolist(), name
+        assert set(found.speaker[said]) == {place}
+        assert len(found.user) == 8 * N_USERS
 
 
 def test_popular_items_are_those_of_the_fit(learned, model, tables):

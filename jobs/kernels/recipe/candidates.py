@@ -1,14 +1,14 @@
 """Candidates of users: the best of every source and of popularity, one row each, and what a ranker sees of them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 
 from jobs.kernels.recipe.affinities import AFFINITY_NAMES, affinities
 from jobs.kernels.recipe.describe import ITEM_NAMES, USER_NAMES, describe_users
-from jobs.kernels.recipe.model import Model, lengths
+from jobs.kernels.recipe.model import N_CANDIDATES, N_RANKED, Model, lengths
 from jobs.kernels.recipe.people import People
 from jobs.kernels.recipe.quick_block import quick_block
 
@@ -37,11 +37,7 @@ def candidates(model: Model, people: People, users: np.ndarray, barred: sp.csr_m
     ``barred`` is ``(n_users, n_items)``, other than 0 where an item may not be shown; None: what they took already.
     """
     described = describe_users(people, model.items, model.cut_s)
-    barred = people.user_items if barred is None else barred
-    items = model.by_length or lengths(model)
-    starts = range(0, len(users), BLOCK_USERS)
-    parts = [quick_block(model, people, users[at : at + BLOCK_USERS], at, barred, items) for at in starts]
-    user, item, scored = (np.concatenate(column) for column in zip(*parts, strict=True))
+    user, item, scored = proposed(model, people, users, barred, N_CANDIDATES)
     person, thing = described[users[user]], model.items[item]
     ranks = scored[:, 1::2]
     of_user, of_item = USER_NAMES.index, ITEM_NAMES.index
@@ -56,10 +52,34 @@ def candidates(model: Model, people: People, users: np.ndarray, barred: sp.csr_m
     return Slice(model.cut_s, users, user, item, features, feature_names(model.sources))
 
 
+def of_one(
+    name: str, model: Model, people: People, users: np.ndarray, n: int, barred: sp.csr_matrix | None = None
+) -> Slice:
+    """As ``candidates``, but of one source and popularity, ``n`` of each (at most ``N_RANKED``): what that one says."""
+    lengths_of_one = {name: found} if (found := (model.by_length or lengths(model)).get(name)) else {}
+    alone = replace(model, sources={name: model.sources[name]}, by_length=lengths_of_one)
+    user, item, scored = proposed(alone, people, users, barred, min(n, N_RANKED))
+    return Slice(model.cut_s, users, user, item, scored, scored_names((name,)))
+
+
+def proposed(
+    model: Model, people: People, users: np.ndarray, barred: sp.csr_matrix | None, n_each: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``quick_block`` of all users."""
+    barred = people.user_items if barred is None else barred
+    items = lengths(model) if model.by_length is None else model.by_length
+    starts = range(0, len(users), BLOCK_USERS)
+    parts = [quick_block(model, people, users[at : at + BLOCK_USERS], at, barred, items, n_each) for at in starts]
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
 def feature_names(sources: Mapping[str, object]) -> tuple[str, ...]:
     """In the order of the columns."""
-    scored = [f"{what}_{name}" for name in sources for what in ("score", "place")]
-    return (*scored, *ITEM_NAMES, *USER_NAMES, *PAIR_NAMES, *AFFINITY_NAMES)
+    return (*scored_names(sources), *ITEM_NAMES, *USER_NAMES, *PAIR_NAMES, *AFFINITY_NAMES)
+
+
+def scored_names(sources: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{what}_{name}" for name in sources for what in ("score", "place"))
 
 
 def unseen(scores: np.ndarray, owned: tuple[np.ndarray, np.ndarray], warm: np.ndarray) -> np.ndarray:

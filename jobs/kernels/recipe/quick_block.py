@@ -29,9 +29,10 @@ def quick_block(
     offset: int,
     barred: sp.csr_matrix,
     items: Mapping[str, ByLength],
+    n_each: int = N_CANDIDATES,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positions of users (from ``offset`` on), items, and for each source its score over the user's best and the log of
-    its rank, by user, then item: the first of every source and popularity. Of equals the lower item is first.
+    its rank, by user, then item: the ``n_each`` best of every source and popularity; of equals the lower item first.
 
     ``items`` are the model's ``lengths``. One thread; the interpreter's lock is free.
     """
@@ -39,7 +40,8 @@ def quick_block(
     owned.eliminate_zeros()
     factors = {name: np.require(model.sources[name].users[users], np.float32, "C") for name in items}
     best = {name: topk_product(factors[name], items[name], owned, N_RANKED, above=0) for name in items}
-    begins, union, columns = candidates_by_history(model, people, users, owned, [codes for codes, _ in best.values()])
+    found = [codes for codes, _ in best.values()]
+    begins, union, columns = candidates_by_history(model, people, users, owned, found, n_each)
     for name, (codes, scores) in best.items():
         vectors = np.require(model.sources[name].items, np.float32, "C")
         column = columns[:, list(model.sources).index(name)]
@@ -49,7 +51,7 @@ def quick_block(
 
 
 def candidates_by_history(
-    model: Model, people: People, users: np.ndarray, owned: sp.csr_matrix, found: list[np.ndarray]
+    model: Model, people: People, users: np.ndarray, owned: sp.csr_matrix, found: list[np.ndarray], n_each: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Begins by user, items, and columns ``(n, n_sources, 2)``, those of the sources by history filled."""
     names = [name for name, source in model.sources.items() if isinstance(source, ByNeighbors)]
@@ -57,7 +59,7 @@ def candidates_by_history(
     which = np.array([list(model.sources).index(name) for name in names], np.int64)
     n_users, n_lists = len(users), len(model.sources) + len(model.popular)
     begins = np.zeros(n_users + 1, np.int64)
-    room = n_users * min(n_lists * N_CANDIDATES, people.n_items)
+    room = n_users * min(n_lists * n_each, people.n_items)
     union, columns = np.empty(room + 1, np.int32), np.empty((room, len(model.sources), 2), np.float32)
     by_histories(
         slots([histories[model.sources[name].history] for name in names]),
@@ -66,7 +68,7 @@ def candidates_by_history(
         np.require(model.warm, bool, "CW"),
         np.stack(found, axis=1) if found else np.zeros((n_users, 0, 1), np.int32),
         padded(model.popular),
-        N_CANDIDATES,
+        n_each,
         PLACES,
         np.float32(FAR),
         begins,

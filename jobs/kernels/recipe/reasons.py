@@ -1,5 +1,7 @@
 """Which source spoke most for a candidate, and which of the user's own items contributed most to what it said?"""
 
+import itertools
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -60,12 +62,13 @@ def by_factors(source: ByFactors, model: Model, people: People, user: np.ndarray
     items, shared = source.items.astype(np.float64), gram(source.items, ALS_RIDGE)
     starts = np.searchsorted(people.cell_user, np.arange(people.n_users + 1))
     found = np.full(len(user), NOBODY, np.int64)
-    for one in np.unique(user):
-        cells = slice(starts[one], starts[one + 1])
-        own, rows = people.cell_item[cells], np.flatnonzero(user == one)
+    bounds = np.flatnonzero(np.diff(user, prepend=NOBODY, append=NOBODY))
+    for begin, end in itertools.pairwise(bounds):
+        cells = slice(starts[user[begin]], starts[user[begin] + 1])
+        own = people.cell_item[cells]
         if len(own):
             confidence = confidences(source, model.cut_s - people.cell_last[cells])
-            found[rows] = own[strongest_reasons(items[item[rows]], items[own], confidence, shared)]
+            found[begin:end] = own[strongest_reasons(items[item[begin:end]], items[own], confidence, shared)]
     return found
 
 

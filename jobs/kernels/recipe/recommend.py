@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from jobs.kernels.recipe.candidates import Slice, candidates
+from jobs.kernels.recipe.candidates import Slice, candidates, of_one
 from jobs.kernels.recipe.choose import LEARNED, UNLEARNED, Choice, choose, scores_of, with_far_views
 from jobs.kernels.recipe.forest import Forest
 from jobs.kernels.recipe.grid import Setting, Tuned, tried, tune
@@ -90,11 +90,28 @@ def rank(recipe: Recipe, model: Model, people: People, users: np.ndarray, n: int
     """Items ``(n_users, n)`` padded with -1, and their scores (0 where padded)."""
     items, scores = np.full((len(users), n), -1, np.int64), np.zeros((len(users), n))
     for start in range(0, len(users), USERS_AT_ONCE):
-        part = candidates(model, people, users[start : start + USERS_AT_ONCE])
+        part = looked_at(recipe, model, people, users[start : start + USERS_AT_ONCE], n)
         values, rows, places = ordered(recipe, part, n)
         items[start + part.user[rows], places] = part.item[rows]
         scores[start + part.user[rows], places] = values[rows]
     return items, scores
+
+
+def lone_source(recipe: Recipe, model: Model) -> str | None:
+    """The name of the source that ranks alone, if one does."""
+    name = recipe.choice.single.removeprefix("score_")
+    return name if recipe.choice.form == "single" and name in model.sources else None
+
+
+def looked_at(
+    recipe: Recipe, model: Model, people: People, users: np.ndarray, n: int, barred: sp.csr_matrix | None = None
+) -> Slice:
+    """Candidates as the form of the ranking needs them: where a source ranks alone nothing else is asked or described.
+
+    ``n`` are wanted of each user, ``barred`` is as in ``candidates``.
+    """
+    name = lone_source(recipe, model)
+    return of_one(name, model, people, users, n, barred) if name else candidates(model, people, users, barred)
 
 
 def ordered(recipe: Recipe, part: Slice, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -123,10 +140,12 @@ def first(
     recipe: Recipe, model: Model, people: People, users: np.ndarray, n: int, barred: sp.csr_matrix | None = None
 ) -> Best:
     """The ``n`` best candidates of each of ``users`` with their reasons; ``barred`` as in ``candidates``."""
-    part = candidates(model, people, users, barred)
+    part = looked_at(recipe, model, people, users, n, barred)
     values, rows, places = ordered(recipe, part, n)
     user, item = part.user[rows], part.item[rows]
-    speaker = speakers(part, len(model.sources))[rows]
+    name = lone_source(recipe, model)
+    speaker = speakers(part, 1 if name else len(model.sources))[rows]
+    speaker = np.where(speaker >= 0, list(model.sources).index(name), speaker) if name else speaker
     reason = reasons(model, people, users[user], item, speaker)
     return Best(user, places, item, scaled(values, part.user, len(users))[rows], speaker, reason)
 
