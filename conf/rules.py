@@ -11,7 +11,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from conf.problems import explain
-from conf.settings import CONF_DIR, Section, SettingsError, between
+from conf.sections import Section, SettingsError, between
+from conf.settings import CONF_DIR
 
 SHIPPED = CONF_DIR / "rules.toml"
 ANY_CATEGORY = "*"

@@ -1,181 +1,44 @@
 """Settings, read once: ``default.toml``, then the file named by NIGHTSHELF_CONF, then NIGHTSHELF_<SECTION>__<KEY>.
 
-Defaults stand only in ``default.toml``; types and ranges stand only here. Relative paths start at the
-working folder.
+Defaults stand only in ``default.toml``; types and ranges only in ``sections``. Relative paths start at the working
+folder.
 """
 
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as UnparsedVariable
 
 from conf.problems import explain, explain_variables
+from conf.sections import (
+    Candidates,
+    Cold,
+    Cooccurrence,
+    Evaluate,
+    Fit,
+    Gate,
+    Identity,
+    Ingest,
+    Interactions,
+    Lake,
+    Publish,
+    Recipe,
+    Redis,
+    Resources,
+    Serving,
+    SettingsError,
+    Slates,
+    Spark,
+    Trending,
+)
 
 CONF_DIR = Path(__file__).parent
 DEFAULTS = CONF_DIR / "default.toml"
 SOURCES_DIR = CONF_DIR / "sources"
 PREFIX = "NIGHTSHELF_"
-
-
-class SettingsError(ValueError):
-    """A setting is unknown, missing or out of range; the message names key, value and what is allowed."""
-
-
-def between(low: float, high: float) -> Field:
-    return Field(ge=low, le=high)
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Lake(Section):
-    uri: str = Field(min_length=1)
-    s3_endpoint: str
-    s3_region: str
-    min_free_mb: Annotated[int, between(0, 1_000_000)]
-
-
-class Identity(Section):
-    secret: SecretStr | None = None  # no default anywhere: from the environment, else from secret_file
-    secret_file: str
-    key_version: Annotated[int, between(1, 127)]
-
-    def secret_bytes(self) -> bytes:
-        """The secret behind the pseudonyms.
-
-        Raises:
-            SettingsError: neither NIGHTSHELF_IDENTITY__SECRET nor ``identity.secret_file`` holds 16 bytes or more.
-        """
-        if self.secret is not None:
-            value = self.secret.get_secret_value().encode()
-        else:
-            try:
-                value = Path(self.secret_file).read_bytes().strip()
-            except OSError as error:
-                raise SettingsError(
-                    f"no secret: identity.secret_file = {self.secret_file!r} cannot be read ({error.strerror}); set "
-                    "NIGHTSHELF_IDENTITY__SECRET or write 16 bytes or more to that file"
-                ) from None
-        if len(value) < 16:
-            raise SettingsError(f"the secret has {len(value)} bytes; allowed: 16 or more")
-        return value
-
-
-class Spark(Section):
-    master: str
-    driver_memory_mb: Annotated[int, between(512, 1_000_000)]
-    quick_below_events: Annotated[int, between(0, 1_000_000_000)]
-    shuffle_partitions: Annotated[int, between(1, 100_000)]
-
-
-class Ingest(Section):
-    landing: str
-    source: str
-    chunk_rows: Annotated[int, between(1_000, 100_000_000)]
-
-
-class Interactions(Section):
-    window_days: Annotated[int, between(1, 20_000)]
-    half_life_days: Annotated[int, between(1, 20_000)]
-    max_per_user_item_day: Annotated[int, between(1, 1_000)]
-    max_per_user_day: Annotated[int, between(1, 1_000_000)]
-
-
-class Cooccurrence(Section):
-    n_neighbors: Annotated[int, between(1, 1_000)]
-    min_pair: Annotated[int, between(1, 1_000)]
-    max_items: Annotated[int, between(2, 10_000)]
-    score: Literal["cosine", "lift", "llr"]
-    max_local_rows: Annotated[int, between(0, 1_000_000_000)]
-    shrink: Annotated[float, between(0, 1_000)]
-
-
-class Recipe(Section):
-    every_days: Annotated[int, between(1, 90)]
-    max_events: Annotated[int, between(1_000, 1_000_000_000)]
-    seed: Annotated[int, between(0, 2**31 - 1)]
-
-
-class Fit(Section):
-    probe_share: Annotated[float, between(0, 0.2)]
-    min_probes: Annotated[int, between(0, 100_000)]
-
-
-class Cold(Section):
-    max_people: Annotated[int, between(0, 1_000)]
-    n_items: Annotated[int, between(10, 1_000)]
-
-
-class Candidates(Section):
-    n_items: Annotated[int, between(20, 1_000)]
-    n_new: Annotated[int, between(0, 1_000)]
-    block_users: Annotated[int, between(16, 100_000)]
-
-
-class Evaluate(Section):
-    days: Annotated[int, between(1, 90)]
-    max_users: Annotated[int, between(10, 1_000_000)]
-
-
-class Slates(Section):
-    n_items: Annotated[int, between(10, 255)]
-    n_seen: Annotated[int, between(0, 5_000)]
-    rules_file: str = Field(exclude=True)  # out of every hash of settings: what it says counts, not where it stands
-
-
-class Trending(Section):
-    window_hours: Annotated[int, between(1, 20_000)]
-    half_life_hours: Annotated[int, between(1, 20_000)]
-    n_items: Annotated[int, between(10, 255)]
-    segments: tuple[Literal["category", "country", "device", "age_band"], ...]
-    min_users: Annotated[int, between(1, 1_000_000)]
-
-
-class Gate(Section):
-    min_user_coverage: Annotated[float, between(0, 1)]
-    min_item_coverage: Annotated[float, between(0, 1)]
-    min_fill: Annotated[float, between(0, 1)]
-    min_order: Annotated[float, between(0.5, 1)]
-    max_level: Annotated[float, between(0, 1)]
-    max_resent: Annotated[float, between(0, 1)]
-    max_churn: Annotated[float, between(0, 1)]
-    sample_rows: Annotated[int, between(100, 1_000_000)]
-
-
-class Redis(Section):
-    url: str = Field(
-        pattern=r"^(redis|rediss|unix)://", description="text that begins with redis://, rediss:// or unix://"
-    )
-    namespace: str = Field(
-        pattern=r"^[a-z][a-z0-9_-]{0,31}$",
-        description="1 to 32 of the characters a to z, 0 to 9, _ and -, the first a letter",
-    )
-    connect_timeout_ms: Annotated[int, between(1, 60_000)]
-    read_timeout_ms: Annotated[int, between(1, 60_000)]
-
-
-class Publish(Section):
-    ttl_days: Annotated[int, between(1, 365)]
-    keep: Annotated[int, between(2, 20)]
-    verify_sample: Annotated[int, between(1, 1_000_000)]
-    pipeline_keys: Annotated[int, between(10, 100_000)]
-    timeout_ms: Annotated[int, between(100, 600_000)]
-    lease_s: Annotated[int, between(5, 3_600)]
-
-
-class Serving(Section):
-    host: str
-    port: Annotated[int, between(1, 65_535)]
-    workers: Annotated[int, between(1, 64)]
-    default_n: Annotated[int, between(1, 100)]
-    max_n: Annotated[int, between(1, 255)]
-    poll_ms: Annotated[int, between(50, 500)]
-    cache_dir: str
 
 
 class Settings(BaseSettings):
@@ -185,6 +48,7 @@ class Settings(BaseSettings):
 
     lake: Lake
     identity: Identity
+    resources: Resources
     spark: Spark
     ingest: Ingest
     interactions: Interactions

@@ -28,6 +28,7 @@ from jobs.kernels.recipe.stored import Stored, from_row, load_model, people_of
 from jobs.kernels.rules.night import rebuy_tonight
 from jobs.kernels.rules.rebuy import NEVER, Rebuy
 from jobs.rim.lineage import Job
+from jobs.rim.memory import task_bytes
 from schemas.arrow import arrow_schema
 from schemas.spark import spark_schema
 from schemas.tables import CANDIDATES, SEGMENT_LISTS
@@ -40,6 +41,7 @@ SHOWN_AS = {
 }  # how a source is called in slates
 POPULAR, CONTENT = "popular", "content"
 BELOW = 0.999  # of the user's last candidate's score: the best new item's
+USER_BYTES = 1 << 20  # of a user whose candidates are ranked: about 1,200 of them, described
 ARROW = (
     *("recipe", "item_factors", "item_weights", "item_features", "content_neighbors"),
     *("items", "item_dictionary"),
@@ -55,7 +57,8 @@ def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict[str,
     factors = inputs["user_factors"].groupBy("user_id").pivot("source", list(stored.by_vector)).agg(F.first("vector"))
     people = histories(inputs["interactions"]).join(factors, "user_id", how="left")
     shared = people.sparkSession.sparkContext.broadcast(night)
-    block_users = settings.candidates.block_users  # all of settings would take the secret along to every executor
+    # A number: all of settings would take the secret along to every executor.
+    block_users = max(min(settings.candidates.block_users, task_bytes(settings) // USER_BYTES), 1)
 
     def propose(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

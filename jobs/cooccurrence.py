@@ -1,8 +1,9 @@
 """Which items go together? Viewed together: by the same person or anonymous visit. Bought together: in one basket.
 
 Each contributor counts a pair once, with at most ``max_items`` of its newest items, so neither a bot nor a wholesaler
-decides. Scores are functions of four counts: n_pair, n_item, n_neighbor and n (contributors in all). Up to
-``max_local_rows`` contributions are counted by a sparse product in this process, more by Spark SQL, to equal tables.
+decides. Scores are functions of four counts: n_pair, n_item, n_neighbor and n (contributors in all). As many as memory
+holds, and ``max_local_rows`` at most, are counted by a sparse product in this process, more by Spark SQL, to equal
+tables.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,10 @@ from pyspark.sql import functions as F
 from conf.settings import Settings
 from jobs.kernels.pairs import top_pairs
 from jobs.rim.lineage import Job
+from jobs.rim.memory import kernel_bytes
 from schemas.tables import NEIGHBOR_KINDS, NO_SIGN_OF_LIKING
+
+ROW_BYTES = 150  # of a contribution that is counted in this process
 
 
 def transform(inputs: Mapping[str, DataFrame], as_of: datetime, settings: Settings) -> dict[str, DataFrame]:
@@ -29,7 +33,8 @@ def transform(inputs: Mapping[str, DataFrame], as_of: datetime, settings: Settin
     bought = baskets(events).withColumn("kind", F.lit("bought_together"))
     contributions = newest(viewed.unionByName(bought), wanted.max_items).persist()
     n_rows = contributions.count()
-    local = n_rows <= wanted.max_local_rows
+    room = kernel_bytes(settings.resources, beside_spark=True)
+    local = n_rows <= min(wanted.max_local_rows, room // ROW_BYTES)
     rows = count_locally(contributions.toArrow(), wanted) if local else count_in_spark(contributions, wanted)
     return {"item_neighbors": rows, "measured": {"n_contributions": n_rows, "engine": "sparse" if local else "spark"}}
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 
 from conf.settings import Settings
-from jobs.kernels.positives import TOLD, positive_events, sampled
+from jobs.kernels.positives import TOLD, positive_events, sampled, share_of
 from jobs.kernels.recipe.labels import Events
 from jobs.kernels.recipe.recommend import Recipe, learn
 from jobs.kernels.recipe.stored import from_row
@@ -24,7 +24,8 @@ from schemas.tables import METRICS
 
 def transform(inputs: Mapping[str, pa.Table], as_of: datetime, settings: Settings) -> dict:
     """events, event_weights, items, users, live_recipe → metrics; empty where nobody known took anything new lately."""
-    known = positive_events(*(inputs[table] for table in TOLD))
+    share = share_of(inputs["events"].num_rows, settings.recipe.max_events)
+    known = positive_events(*(inputs[table] for table in TOLD), share=share)
     live = [from_row(row) for row in inputs["live_recipe"].to_pylist()]
     rows, measured = judge(sampled(known, settings.recipe.max_events).events, next(iter(live), None), as_of, settings)
     measured["shipped"] = inputs["recipe"]["description"].to_pylist()[0]

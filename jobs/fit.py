@@ -7,16 +7,18 @@ sees them. The last active day of a few users, others every night, is left out a
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from conf.settings import Fit, Settings
-from jobs.kernels.positives import MICROSECONDS, TOLD, Known, positive_events
+from jobs.kernels.engines import plan, refined
+from jobs.kernels.positives import MICROSECONDS, TOLD, Known, positive_events, sampled
 from jobs.kernels.recipe.labels import Events
 from jobs.kernels.recipe.model import fit_model
-from jobs.kernels.recipe.past import Past
+from jobs.kernels.recipe.past import Past, latest
 from jobs.kernels.recipe.people import DAY_S
 from jobs.kernels.recipe.probes import Withheld, withhold
 from jobs.kernels.recipe.stored import from_row, to_tables
@@ -28,18 +30,53 @@ OUTPUTS = ("user_factors", "item_factors", "item_weights", "item_features", "pro
 
 
 def transform(inputs: Mapping[str, pa.Table], as_of: datetime, settings: Settings) -> dict:
-    """events, event_weights, items, users, item_dictionary, recipe → OUTPUTS, all empty when nobody likes anything."""
-    known = positive_events(*(inputs[table] for table in TOLD))
+    """events, event_weights, items, users, item_dictionary, recipe → OUTPUTS, all empty when nobody likes anything.
+
+    ``means``, where there are any, say how much memory there is and lead to Spark.
+    """
+    means = inputs.get("means")
+    room = means and means.kernel_bytes
+    first = plan(inputs["events"].num_rows, room, settings.fit)
+    known = positive_events(*(inputs[table] for table in TOLD), share=first.share)
     if not len(known.events.user):
         return {name: arrow_schema(TABLES[name]).empty_table() for name in OUTPUTS}
     recipe = from_row(inputs["recipe"].to_pylist()[0])
+    chosen = refined(first, known.events, recipe.chosen, room, settings.fit)
+    known = sampled(known, round(chosen.share / first.share * len(known.events.user)))
     events, item_idx = by_index(known, inputs["item_dictionary"])
     withheld = withhold(events, n_probes(events.n_users, settings.fit), seed=int(as_of.timestamp() // DAY_S))
-    keep = withheld.keep
-    past = events.past(keep)
-    tables = to_tables(fit_model(recipe.chosen, past, past.now), known.user_ids, item_idx)
+    past = events.past(withheld.keep)
+    apart = {}
+    if chosen.engine == "mllib":
+        from jobs.kernels.als_mllib import factorised
+
+        unseen = hidden(events, withheld, known.user_ids)
+        apart = factorised(recipe.chosen, means.in_spark, inputs["event_weights"], unseen, past.now, item_idx)
+    fitted = {name: source for name, (source, _) in apart.items()}
+    tables = to_tables(fit_model(recipe.chosen, past, past.now, fitted), known.user_ids, item_idx)
+    tables["user_factors"] = with_users(tables["user_factors"], {name: users for name, (_, users) in apart.items()})
     measured = {"n_users": events.n_users, "n_items": events.n_items, "n_events": len(events.user)}
-    return tables | {"probes": probes(past, withheld, known.user_ids, item_idx), "measured": measured}
+    probed = probes(past, withheld, known.user_ids, item_idx)
+    return tables | {"probes": probed, "measured": measured | chosen.measured()}
+
+
+def with_users(rows: pa.Table, factors: Mapping):
+    """user_factors of sources factorised here and, by name, of those Spark has: all by Spark where there are any."""
+    if not factors:
+        return rows
+    from pyspark.sql import functions as F
+
+    parts = [users.withColumn("source", F.lit(name)) for name, users in factors.items()]
+    return reduce(lambda all_rows, part: all_rows.unionByName(part), parts, parts[0].sparkSession.createDataFrame(rows))
+
+
+def hidden(events: Events, withheld: Withheld, user_ids: np.ndarray) -> pa.Table:
+    """Of each probed user when the day begins that the fit does not see."""
+    last_s = latest(events.user, events.time_s, events.n_users)[withheld.users]
+    begin_us = (last_s // DAY_S * DAY_S * MICROSECONDS).astype(np.int64)
+    return pa.table(
+        {"user_id": user_ids[withheld.users], "from_time": pa.array(begin_us).cast(pa.timestamp("us", "UTC"))}
+    )
 
 
 def by_index(known: Known, dictionary: pa.Table) -> tuple[Events, np.ndarray]:
@@ -81,7 +118,7 @@ JOB = Job(
     inputs=(*TOLD, "item_dictionary", "recipe"),
     outputs=OUTPUTS,
     settings=("fit", "interactions"),
-    engine="local",
+    engine="either",
     transform=transform,
     window=lambda settings: timedelta(days=settings.interactions.window_days),
 )

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from functools import reduce
 
-import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
+from jobs.kernels.weighing import weigh
 from jobs.rim.lineage import Job
 
 PERIOD_HALVINGS = 16  # a day's weight, below 2^34, times 2^16, summed over a century of days, fits 63 bits
@@ -41,25 +41,6 @@ def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict[str,
     added = added_totals(daily, periods, wanted.half_life_days)
     rows = summed(beside(base.rows, added), periods, wanted.window_days)
     return {"interactions": decayed(rows, newest, wanted.half_life_days, wanted.window_days)}
-
-
-def weigh(events: DataFrame, weights: pa.Table, dictionary: DataFrame) -> DataFrame:
-    """Events of known users on items that carry a weight, brought together by user: all that follows is by user."""
-    known = events.where(F.col("user_id").isNotNull() & F.col("item_id").isNotNull())
-    weighted = known.withColumn("weight_micro", weight_of(weights.to_pylist())).where("weight_micro is not null")
-    indexed = weighted.join(F.broadcast(dictionary), "item_id", how="inner")
-    return indexed.select("user_id", "item_idx", "kind", "event_time", "weight_micro").repartition("user_id")
-
-
-def weight_of(weights: list[dict]) -> Column:
-    """What an event weighs; a weight for the very value wins over one for any value."""
-    cases = F.when(F.lit(False), F.lit(None).cast("long"))
-    for weight in sorted(weights, key=lambda weight: weight["value"] is None):
-        event = (F.col("source") == weight["source"]) & (F.col("kind") == weight["kind"])
-        if weight["value"] is not None:
-            event &= F.col("value") == weight["value"]
-        cases = cases.when(event, F.lit(weight["weight_micro"]).cast("long"))
-    return cases
 
 
 def daily_totals(weighted: DataFrame, max_events: int) -> DataFrame:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 
 from conf.settings import Settings
-from jobs.kernels.positives import TOLD, positive_events, sampled
+from jobs.kernels.positives import TOLD, positive_events, sampled, share_of
 from jobs.kernels.recipe.recommend import learn
 from jobs.kernels.recipe.stored import to_row
 from jobs.rim.lineage import Job
@@ -20,7 +20,8 @@ from schemas.tables import RECIPE
 
 def transform(inputs: Mapping[str, pa.Table], as_of: datetime, settings: Settings) -> dict:
     """events, event_weights, items, users → recipe."""
-    known = positive_events(*(inputs[table] for table in TOLD))
+    share = share_of(inputs["events"].num_rows, settings.recipe.max_events)
+    known = positive_events(*(inputs[table] for table in TOLD), share=share)
     taught = sampled(known, settings.recipe.max_events)
     recipe = learn(taught.events, settings.recipe.seed)
     measured = {"n_events": len(taught.events.user), "judged": recipe.choice.judged, "recipe": str(recipe)}

@@ -123,7 +123,8 @@ def lake_settings(folder: Path, **sections: dict) -> Settings:
     small = {
         "lake": {"uri": str(folder / "lake"), "min_free_mb": 0},
         "identity": {"secret": "a secret of the tests"},
-        "spark": {"master": "local[2]", "driver_memory_mb": 768, "shuffle_partitions": 2},
+        "resources": {"memory_gb": 3},
+        "spark": {"master": "local[2]", "shuffle_partitions": 2},
     }
     return load_settings(**{name: small.get(name, {}) | sections.get(name, {}) for name in {*small, *sections}})
 

@@ -74,7 +74,8 @@ def test_a_checkerboard_is_completed():
     users, items = (of_als(result[table]) for table in ("user_factors", "item_factors"))
     assert sorted(users["user_id"].to_pylist()) == [f"u{u:02}" for u in range(N)]
     assert items["item_idx"].to_pylist() == list(range(1, N + 1))  # 0 is nobody's, 1 is i19
-    assert result["measured"] == {"n_users": N, "n_items": N, "n_events": N * (N // 2 - 1)}
+    counts = {"n_users": N, "n_items": N, "n_events": N * (N // 2 - 1)}
+    assert counts | {"engine": "implicit"} == {name: result["measured"][name] for name in (*counts, "engine")}
     by_name = users.sort_by("user_id")
     scores = matrix(by_name) @ matrix(items)[::-1].T
     even = (np.arange(N)[:, None] + np.arange(N)) % 2 == 0

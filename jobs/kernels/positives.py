@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -31,16 +32,18 @@ def positive_events(
     weights: pa.Table,
     items: pa.Table | None = None,
     users: pa.Table | None = None,
+    share: float = 1.0,
 ) -> Known:
     """The events of known users whose weight is above 0; ``weights`` is the table event_weights.
 
     ``events`` may come in parts, whose texts may be dictionary-encoded: of each only what is taken is kept. With
-    ``items``, and ``users`` where they are at hand, all that stands beside the events comes with them.
+    ``items``, and ``users`` where they are at hand, all that stands beside the events comes with them. With a ``share``
+    only about so many of the users are read, drawn by their pseudonyms.
 
     Users are coded by a hash of what they took and when: sums round by their order and samples are drawn by it, and in
     the order of pseudonyms another secret would give slightly other lists.
     """
-    rows, searched = taken(events, weights.to_pylist(), items is not None)
+    rows, searched = taken(events, weights.to_pylist(), items is not None, share)
     user_ids, user = codes(rows["user_id"])
     item_ids, item = codes(rows["item_id"])
     time_us = rows["event_time"].cast(pa.int64()).to_numpy()
@@ -56,12 +59,15 @@ def positive_events(
     return Known(Events(*columns, len(user_ids), len(item_ids), context), user_ids, item_ids)
 
 
-def taken(events: pa.Table | Iterable[pa.Table], weights: list[dict], context: bool) -> tuple[pa.Table, pa.Table]:
-    """Of the positive events of known users and items who, what, when and, with ``context``, columns ``TAKEN``; and
-    the searches, likewise only with it.
+def taken(
+    events: pa.Table | Iterable[pa.Table], weights: list[dict], context: bool, share: float
+) -> tuple[pa.Table, pa.Table]:
+    """Of the positive events of a share of the known users, on known items, who, what, when and, with ``context``,
+    columns ``TAKEN``; and the searches, likewise only with it.
     """
     columns, rows, searched = ["user_id", "item_id", "event_time", *(TAKEN if context else ())], [], []
     for part in [events] if isinstance(events, pa.Table) else events:
+        part = part if share >= 1 else part.filter(drawn(part["user_id"], share))
         known = pc.and_(pc.is_valid(part["user_id"]), pc.is_valid(part["item_id"]))
         rows.append(part.select(columns).filter(pc.and_(known, is_positive(part, weights))))
         if context:
@@ -69,6 +75,18 @@ def taken(events: pa.Table | Iterable[pa.Table], weights: list[dict], context: b
     nothing = EVENTS_SCHEMA.empty_table()
     whole = pa.concat_tables(rows) if rows else nothing.select(columns)
     return whole, pa.concat_tables(searched) if searched else nothing.select(SEARCHED)
+
+
+def drawn(user_ids: pa.ChunkedArray, share: float) -> pa.Array:
+    """Bool: about a share of all users, the same wherever they are met; never who is unknown."""
+    texts, code = coded(user_ids)
+    kept = pd.util.hash_array(texts.astype(object)) < share * 2**64
+    return pa.array(np.append(kept, False)[code])
+
+
+def share_of(n_events: int, most: int) -> float:
+    """Of the users that is enough to draw ``most`` events from: half as many again, for some have few."""
+    return min(1.0, 1.5 * most / max(n_events, 1))
 
 
 def searches(events: pa.Table) -> pa.Table:

@@ -26,6 +26,11 @@ class EventParts:
     end: datetime
     columns: tuple[str, ...]
 
+    @property
+    def num_rows(self) -> int:
+        """Those of the files; a few may lie outside of [start, end)."""
+        return sum(file.rows for file in self.files)
+
     def __iter__(self) -> Iterator[pa.Table]:
         fields = [arrow_schema(TABLES["events"]).field(name) for name in dict.fromkeys([*self.columns, "event_time"])]
         coded = pa.dictionary(pa.int32(), pa.string())

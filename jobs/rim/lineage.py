@@ -49,7 +49,8 @@ class Job:
     """A step: its input and output tables, the settings it uses, its engine and its transform.
 
     ``transform(inputs, as_of, settings)`` takes and gives ``{table: rows}``: Spark DataFrames for engine ``spark``
-    (Arrow for those named in ``arrow_inputs``), Arrow tables for ``local``. ``window`` says how far back raw events go.
+    (Arrow for those named in ``arrow_inputs``), Arrow tables for ``local``. A job with engine ``either`` gets Arrow
+    and, in ``inputs["means"]`` (``jobs.rim.means``), what it needs to choose. ``window`` says how far back events go.
     A job that names sections of the business rules finds all of them, checked, in ``inputs["rules"]``. With
     ``every_days`` it is made once for so many days, as of the beginning of that period (see ``Lineage.moment``).
     One whose rows hold all that is needed of the events before them names their table as ``base``: it gets an earlier

@@ -11,6 +11,9 @@ from jobs.rim.base import find_base, settled
 from jobs.rim.lake import Lake
 from jobs.rim.lineage import LIVE_RECIPE, MAKERS, RAW, Job, Lineage, code_version, job, settings_hash
 from jobs.rim.manifest import Batch, DataFile, Manifest, iso
+from jobs.rim.means import Means
+from jobs.rim.memory import MemoryWatch, kernel_bytes, watched
+from jobs.rim.spark_session import spark_session
 from schemas.tables import SCHEMA_VERSION, TABLES
 
 EVENT_COLUMNS = (  # what a local job gets of events
@@ -28,19 +31,24 @@ def run_steps(
     for name in names:
         lineage.version(name)  # reads the rules where a step uses them: wrong ones are told before any step has run
     require_inputs(names, lineage)
-    with ExitStack() as stack:
-        sessions: list = []
-
-        def spark():
-            if not sessions:
-                from jobs.rim.spark_session import spark_session
-
-                quick = n_events(lineage.batches) < settings.spark.quick_below_events
-                sessions.append(stack.enter_context(spark_session(settings, " ".join(names), quick)))
-            return sessions[0]
-
+    quick = n_events(lineage.batches) < settings.spark.quick_below_events
+    with watched(settings.resources) as watch, ExitStack() as stack:
+        spark = SparkOnDemand(stack, settings, " ".join(names), quick)
         for name in names:
-            say(run_step(job(name), lineage, spark))
+            say(run_step(job(name), lineage, spark, watch))
+
+
+class SparkOnDemand:
+    """Called, gives the one session of a command, and starts it the first time."""
+
+    def __init__(self, stack: ExitStack, settings: Settings, name: str, quick: bool):
+        self.started = False
+        self._open = lambda: stack.enter_context(spark_session(settings, name, quick))
+
+    def __call__(self):
+        if not self.started:
+            self.session, self.started = self._open(), True
+        return self.session
 
 
 def require_inputs(names: list[str], lineage: Lineage) -> None:
@@ -57,7 +65,7 @@ def n_events(batches: list[Batch]) -> int:
     return sum(file.rows for batch in batches for file in batch.files.get("events", ()))
 
 
-def run_step(of: Job, lineage: Lineage, spark: Callable) -> str:
+def run_step(of: Job, lineage: Lineage, spark: Callable, watch: MemoryWatch | None = None) -> str:
     """Run one step unless its version is committed; returns one line that says what happened."""
     version = lineage.version(of.name)
     done = lineage.committed(of.name)
@@ -65,25 +73,37 @@ def run_step(of: Job, lineage: Lineage, spark: Callable) -> str:
         return f"{of.name}: already committed as {version} ({describe_rows(done)}){describe_warnings(done)}"
     first = settled(of, lineage) if of.base else None
     if first is not None and first.committed(of.name) is None:
-        compute(of, first, spark)
-    manifest = compute(of, lineage, spark)
+        compute(of, first, spark, watch)
+    manifest = compute(of, lineage, spark, watch)
     seconds = f"{manifest.measured['seconds']:.1f} s"
     return f"{of.name}: {describe_rows(manifest)} in {seconds}, version {version}{describe_warnings(manifest)}"
 
 
-def compute(of: Job, lineage: Lineage, spark: Callable) -> Manifest:
+def compute(of: Job, lineage: Lineage, spark: Callable, watch: MemoryWatch | None) -> Manifest:
     """Read, transform, write, commit."""
     session = spark() if of.engine == "spark" else None
     started = time.monotonic()
+    if watch:
+        watch.reset()
     as_of, version = lineage.moment(of), lineage.version(of.name)
     inputs = read_inputs(of, lineage, session)
+    if of.engine == "either":
+        inputs["means"] = means(of, lineage, spark)
     results = of.transform(inputs, as_of, lineage.settings)
     files = {table: write_output(table, results[table], lineage.lake, as_of, version) for table in of.outputs}
     measured = {"seconds": round(time.monotonic() - started, 3)} | dict(results.get("measured", {}))
     measured |= inputs["base"].measured(lineage) if of.base else {}
+    if watch:
+        watch.sample()
+        measured["peak_memory_mb"] = watch.peak_bytes >> 20
     manifest = build_manifest(of, lineage, version, files, measured)
     lineage.lake.commit(manifest)
     return manifest
+
+
+def means(of: Job, lineage: Lineage, spark: Callable) -> Means:
+    room = kernel_bytes(lineage.settings.resources, beside_spark=getattr(spark, "started", True))
+    return Means(room, lambda table: read_spark(table, of, lineage, lineage.window_start(of), spark()))
 
 
 def describe_rows(manifest: Manifest) -> str:
@@ -97,7 +117,7 @@ def describe_warnings(manifest: Manifest) -> str:
 
 def read_inputs(of: Job, lineage: Lineage, session) -> Mapping:
     """Each declared input: a Spark DataFrame, or Arrow for local jobs and ``arrow_inputs``; rules where declared."""
-    local = of.inputs if of.engine == "local" else of.arrow_inputs
+    local = of.arrow_inputs if of.engine == "spark" else of.inputs
     base = find_base(of, lineage) if of.base else None
     start = base.start if base else lineage.window_start(of)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from conf.settings import Settings
 from jobs.rim.errors import TemporaryError, UsageError
+from jobs.rim.memory import heap_mb
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -37,11 +38,14 @@ appender.stderr.layout.pattern = spark %p %c{1}: %m%n
 # These two are about the machine, not about us, and come on every start.
 QUIET_JVM = ("-XX:-UsePerfData", "-XX:+IgnoreUnrecognizedVMOptions", "--sun-misc-unsafe-memory-access=allow")
 
+# The lineage of ten iterations of MLlib's ALS is read by recursion: with a common stack it overflows.
+DEEP_STACKS = "-Xss16m"
+
 # No second compiler and no parallel collector: half the CPU of a short run; long loops would want both.
 QUICK_JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 JVM_ENDED = (
-    "Spark's JVM ended before its work was done, perhaps out of memory: raise or lower spark.driver_memory_mb, then "
+    "Spark's JVM ended before its work was done, perhaps out of memory: raise or lower resources.memory_gb, then "
     "run again"
 )
 
@@ -126,9 +130,9 @@ def prepare_folder() -> None:
 def spark_options(settings: Settings, quick: bool = False) -> dict[str, str]:
     """Every option given to Spark."""
     folder = FOLDER.absolute()
-    jvm = [*QUIET_JVM, *(QUICK_JVM if quick else ())]
+    jvm = [*QUIET_JVM, DEEP_STACKS, *(QUICK_JVM if quick else ())]
     options = {
-        "spark.driver.memory": f"{settings.spark.driver_memory_mb}m",
+        "spark.driver.memory": f"{heap_mb(settings.resources)}m",
         "spark.driver.extraJavaOptions": " ".join([*jvm, f'-Djava.io.tmpdir="{folder / "tmp"}"']),
         "spark.local.dir": str(folder / "local"),
         "spark.sql.warehouse.dir": (folder / "warehouse").as_uri(),
@@ -143,4 +147,8 @@ def spark_options(settings: Settings, quick: bool = False) -> dict[str, str]:
     }
     if settings.spark.master.startswith("local"):
         options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    else:
+        heap, whole = heap_mb(settings.resources), int(settings.resources.memory_gb * 1024)
+        options |= {"spark.executor.memory": f"{heap}m", "spark.executor.memoryOverhead": f"{whole - heap}m"}
+        options["spark.executor.extraJavaOptions"] = DEEP_STACKS
     return options

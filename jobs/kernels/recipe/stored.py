@@ -53,13 +53,14 @@ def from_row(row: Mapping) -> Recipe:
 def to_tables(model: Model, user_ids: np.ndarray, item_idx: np.ndarray) -> dict[str, pa.Table]:
     """user_factors, item_factors, item_weights, item_features; ``item_idx`` of the model's item codes, rising.
 
-    Affinities are stored as sources by factors are: under their names, which no source has.
+    Affinities are stored as sources by factors are: under their names, which no source has. A source whose users were
+    factorised elsewhere has none here.
     """
     warm = np.flatnonzero(model.warm)
     items = item_idx[warm]
     by_factors = {name: source for name, source in model.sources.items() if isinstance(source, ByFactors)}
     by_neighbors = {name: source for name, source in model.sources.items() if isinstance(source, ByNeighbors)}
-    users = [vectors("user_id", user_ids, name, source.users) for name, source in by_factors.items()]
+    users = [vectors("user_id", user_ids, name, one.users) for name, one in by_factors.items() if len(one.users)]
     factors = [vectors("item_idx", items, name, source.items[warm]) for name, source in by_factors.items()]
     for name, rows in model.affinities.users.items():
         some = rows.any(axis=1)  # few people search

@@ -1,0 +1,57 @@
+"""Which engine factorises tonight's matrix, and how many of the users everything else is learned from.
+
+Up to the memory this process may fill: ``implicit``, from all events. Beyond it Spark MLlib factorises all of it, and
+what is learned item by item is learned from as many whole users as fit: of a large crowd a part says the same.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from conf.settings import Fit
+from jobs.kernels.recipe.grid import Setting
+from jobs.kernels.recipe.labels import Events
+
+BASE_BYTES = 400 << 20  # the interpreter with all it imports
+EVENT_BYTES = 150  # of an event while it is read, ordered and made a cell of matrices; measured, with some air
+AFFINITY_WIDTH = 300  # numbers of a user beside those of sources: words searched for, circumstances
+VECTOR_COPIES = 3  # fitted, cast, written
+CELL_BYTES = 16  # of a matrix and of its transpose
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``share`` of the users are read here; ``estimate_bytes`` is what ``implicit`` would take for all of them."""
+
+    engine: str
+    why: str
+    estimate_bytes: int
+    share: float = 1.0
+
+    def measured(self) -> dict:
+        estimate_mb = self.estimate_bytes >> 20
+        return {"engine": self.engine, "why": self.why, "estimate_mb": estimate_mb, "share_of_users": self.share}
+
+
+def plan(n_events: int, room_bytes: int | None, wanted: Fit) -> Plan:
+    """Before anything is read; ``room_bytes`` None: nobody counts."""
+    needed = BASE_BYTES + n_events * EVENT_BYTES
+    if room_bytes is None or needed <= room_bytes:
+        return Plan(wanted.engine if wanted.engine != "auto" else "implicit", "its events fit memory", needed)
+    share = max(room_bytes - BASE_BYTES, 0) / (n_events * EVENT_BYTES)
+    why = f"{n_events:,} events would take {needed >> 20} MiB of {room_bytes >> 20}"
+    return Plan("mllib" if wanted.engine == "auto" else wanted.engine, why, needed, share)
+
+
+def refined(first: Plan, events: Events, chosen: Mapping[str, Setting], room_bytes: int | None, wanted: Fit) -> Plan:
+    """The plan once the users and items of these sources are counted."""
+    widths = AFFINITY_WIDTH + sum(setting.options.get("factors", 0) for setting in chosen.values())
+    vectors = (events.n_users + events.n_items) * widths * 4 * VECTOR_COPIES
+    needed = first.estimate_bytes + vectors + len(events.user) * CELL_BYTES
+    if wanted.engine != "auto":
+        return Plan(wanted.engine, "fit.engine says so", needed, first.share)
+    if first.engine == "mllib":
+        return first
+    if room_bytes is None or needed <= room_bytes:
+        return Plan("implicit", "it fits memory", needed)
+    why = f"{events.n_users:,} users and {events.n_items:,} items would take {needed >> 20} MiB of {room_bytes >> 20}"
+    return Plan("mllib", why, needed, room_bytes / needed)

@@ -1,0 +1,166 @@
+"""Matrix factorisation by either engine: chosen by what memory holds, the same tables, lists as good."""
+
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from lake_fixtures import NIGHT, dictionary, rows
+
+from conf.settings import load_settings
+from jobs import fit
+from jobs.kernels.engines import BASE_BYTES, EVENT_BYTES, plan, refined
+from jobs.kernels.positives import drawn, positive_events, share_of
+from jobs.kernels.recipe.choose import UNLEARNED, Choice
+from jobs.kernels.recipe.grid import Setting
+from jobs.kernels.recipe.recommend import Recipe
+from jobs.kernels.recipe.sources import fit_als, fit_cosine
+from jobs.kernels.recipe.stored import to_row
+from jobs.rim.means import Means
+from schemas.arrow import arrow_schema
+from schemas.spark import spark_schema
+from schemas.tables import RECIPE, TABLES
+
+N_USERS, N_ITEMS, N_CROWDS, N_TAKEN = 300, 120, 4, 14
+CHOSEN = {
+    "als": Setting(fit_als, {"factors": 8, "alpha": 10}),
+    "als_fading": Setting(fit_als, {"factors": 8, "alpha": 10, "days": 30}),
+    "together": Setting(fit_cosine),
+}
+PLENTY = 1 << 40
+AUTO = load_settings().fit
+
+
+def crowds() -> pa.Table:
+    """Everybody takes 14 of the 30 items of their crowd, in a month."""
+    random = np.random.default_rng(5)
+    told = []
+    for who in range(N_USERS):
+        own = random.permutation(np.arange(who % N_CROWDS, N_ITEMS, N_CROWDS))[:N_TAKEN]
+        hours = random.integers(1, 720, N_TAKEN).tolist()
+        told += [
+            {"user_id": f"u{who:03}", "item_id": f"i{item:03}", "event_time": NIGHT - timedelta(hours=hour)}
+            for item, hour in zip(own, hours, strict=True)
+        ]
+    return rows("events", *told)
+
+
+ITEMS = dictionary(*(f"i{item:03}" for item in range(N_ITEMS)))
+TOLD = {
+    "events": crowds(),
+    "event_weights": rows("event_weights", {}),
+    "item_dictionary": ITEMS,
+    "recipe": pa.Table.from_pylist([to_row(Recipe(CHOSEN, Choice("fused", UNLEARNED, ()), []))], arrow_schema(RECIPE)),
+} | {name: arrow_schema(TABLES[name]).empty_table() for name in ("items", "users")}
+
+
+def settings_of(engine: str):
+    return load_settings(fit={"engine": engine, "probe_share": 0, "min_probes": 60})
+
+
+@pytest.fixture(scope="module")
+def by_engine(spark) -> dict[str, dict]:
+    """What either engine makes of the same events."""
+    means = Means(PLENTY, lambda table: spark.createDataFrame(TOLD[table], spark_schema(TABLES[table])))
+    found = {}
+    for engine in ("implicit", "mllib"):
+        made = fit.transform(TOLD | {"means": means}, NIGHT, settings_of(engine))
+        users = made["user_factors"]
+        in_spark = users if isinstance(users, pa.Table) else users.toArrow()
+        found[engine] = made | {"user_factors": in_spark.cast(arrow_schema(TABLES["user_factors"]))}
+    return found
+
+
+def test_both_engines_fill_the_same_tables(by_engine):
+    ours, theirs = by_engine["implicit"], by_engine["mllib"]
+    for table in fit.OUTPUTS:
+        keys = list(TABLES[table].key)
+        assert ours[table].select(keys).sort_by([(key, "ascending") for key in keys]) == (
+            theirs[table].select(keys).sort_by([(key, "ascending") for key in keys])
+        ), table
+    assert ours["probes"] == theirs["probes"]
+    assert ours["item_weights"] == theirs["item_weights"]
+    assert (ours["measured"]["engine"], theirs["measured"]["engine"]) == ("implicit", "mllib")
+    assert theirs["measured"]["why"] == "fit.engine says so"
+
+
+@pytest.mark.parametrize("source", ["als", "als_fading"])
+def test_their_lists_are_as_good(by_engine, source):
+    """Recall of what was held back among the first twenty not known: both far above chance, and near each other."""
+    found = {engine: recall(made, source) for engine, made in by_engine.items()}
+    chance = 20 / (N_ITEMS - N_TAKEN)
+    assert min(found.values()) > 3 * chance, found
+    assert abs(found["mllib"] - found["implicit"]) < 0.1, found
+
+
+def recall(made: dict, source: str) -> float:
+    users, items = (
+        made[table].filter(pc.equal(made[table]["source"], source)).sort_by(key)
+        for table, key in (("user_factors", "user_id"), ("item_factors", "item_idx"))
+    )
+    matrices = (np.stack(table["vector"].to_numpy()) for table in (users, items))
+    scores = np.einsum("uf,if->ui", *matrices)
+    place = {user: at for at, user in enumerate(users["user_id"].to_pylist())}
+    hits = []
+    for row in made["probes"].to_pylist():
+        mine = scores[place[row["user_id"]]].copy()
+        mine[row["items"]] = -np.inf
+        hits.append(len(set(np.argsort(-mine)[:20].tolist()) & set(row["withheld"])) / len(row["withheld"]))
+    return float(np.mean(hits))
+
+
+def test_what_probes_hold_back_neither_engine_sees(spark):
+    """An item that one user took, on the day that is held back, has no vector."""
+    lone = rows("events", *({"user_id": "u000", "item_id": "i999", "event_time": NIGHT - timedelta(minutes=5)},))
+    told = TOLD | {"events": pa.concat_tables([TOLD["events"], lone]), "item_dictionary": with_item("i999")}
+    means = Means(PLENTY, lambda table: spark.createDataFrame(told[table], spark_schema(TABLES[table])))
+    made = fit.transform(told | {"means": means}, NIGHT, load_settings(fit={"engine": "mllib", "min_probes": N_USERS}))
+    assert N_ITEMS not in made["item_factors"]["item_idx"].to_pylist()
+
+
+def with_item(name: str) -> pa.Table:
+    return dictionary(*ITEMS["item_id"].to_pylist(), name)
+
+
+# the choice
+
+
+def test_what_fits_memory_is_done_here_and_more_by_spark():
+    enough = BASE_BYTES + 1_000_000 * EVENT_BYTES
+    assert (plan(1_000_000, enough, AUTO).engine, plan(1_000_000, enough, AUTO).share) == ("implicit", 1.0)
+    beyond = plan(2_000_000, enough, AUTO)
+    assert (beyond.engine, beyond.share) == ("mllib", 0.5)
+    assert "2,000,000 events would take" in beyond.why
+    assert plan(10**12, None, AUTO).engine == "implicit"  # nobody counts
+
+
+def test_many_users_of_few_events_are_counted_too():
+    events = positive_events(TOLD["events"], TOLD["event_weights"]).events
+    first = plan(len(events.user), PLENTY, AUTO)
+    assert refined(first, events, CHOSEN, PLENTY, AUTO).engine == "implicit"
+    tight = refined(first, events, CHOSEN, first.estimate_bytes + 1000, AUTO)
+    assert (tight.engine, tight.share < 1) == ("mllib", True)
+    assert "300 users and 120 items" in tight.why
+    assert tight.measured()["estimate_mb"] == tight.estimate_bytes >> 20
+
+
+def test_beyond_memory_a_share_of_the_users_teaches_all_else(spark):
+    """Everybody has vectors by Spark; what items say of each other is learned from half of the people."""
+    events = TOLD["events"]
+    room = BASE_BYTES + events.num_rows * EVENT_BYTES // 2
+    means = Means(room, lambda table: spark.createDataFrame(TOLD[table], spark_schema(TABLES[table])))
+    made = fit.transform(TOLD | {"means": means}, NIGHT, settings_of("auto"))
+    assert made["user_factors"].where("source = 'als'").count() == N_USERS
+    assert 0.3 * N_USERS < made["measured"]["n_users"] < 0.7 * N_USERS
+    assert (made["measured"]["engine"], made["measured"]["share_of_users"]) == ("mllib", pytest.approx(0.5, abs=0.01))
+
+
+def test_a_share_is_of_whole_users_and_the_same_in_every_part():
+    ids = pa.chunked_array([[f"u{who}" for who in range(4_000)] + [None]])
+    kept = drawn(ids, 0.25).to_numpy(zero_copy_only=False)
+    assert 900 < kept.sum() < 1_100
+    assert not kept[-1]
+    part = pa.chunked_array([ids.chunk(0)[1_000:2_000].dictionary_encode(), ids.chunk(0)[:10].dictionary_encode()])
+    assert drawn(part, 0.25).to_pylist() == [*kept[1_000:2_000], *kept[:10]]
+    assert (share_of(10, 100), share_of(0, 5), share_of(300, 100)) == (1.0, 1.0, 0.5)
