@@ -38,6 +38,7 @@ class Lake(Section):
     s3_endpoint: str
     s3_region: str
     min_free_mb: Annotated[int, between(0, 1_000_000)]
+    s3_upload_hours: Annotated[int, between(1, 8_760)]
 
 
 class Identity(Section):
@@ -71,6 +72,10 @@ class Spark(Section):
     driver_memory_mb: Annotated[int, between(512, 1_000_000)]
     quick_below_events: Annotated[int, between(0, 1_000_000_000)]
     shuffle_partitions: Annotated[int, between(1, 100_000)]
+    s3a_jars: str
+    options: dict[Annotated[str, Field(pattern=r"^spark\.")], str] = Field(
+        description='a table of text, each key beginning with spark., as JSON such as \'{"spark.executor.memory": "4g"}\''
+    )
 
 
 class Ingest(Section):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from conf.settings import Settings
 from jobs.rim.base import find_base, settled
@@ -28,6 +28,7 @@ def run_steps(
     for name in names:
         lineage.version(name)  # reads the rules where a step uses them: wrong ones are told before any step has run
     require_inputs(names, lineage)
+    lake.store.abort_uploads("", datetime.now(UTC) - timedelta(hours=settings.lake.s3_upload_hours))
     with ExitStack() as stack:
         sessions: list = []
 
@@ -173,7 +174,10 @@ def write_output(table: str, rows, lake: Lake, as_of: datetime, version: str) ->
         from schemas.spark import spark_schema
 
         columns = [rows[field.name].cast(field.dataType).alias(field.name) for field in spark_schema(TABLES[table])]
-        rows.select(columns).write.parquet(lake.store.uri(key))
+        try:
+            rows.select(columns).write.parquet(lake.store.uri(key))
+        finally:
+            lake.store.abort_uploads(key)  # those of tasks that were killed
         return lake.describe_attempt(key, table)
     return [lake.write(f"{key}/part-00000.parquet", table, rows)] if rows.num_rows else []
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conf.settings import Settings
+from jobs.rim.code_archive import write_archive
 from jobs.rim.errors import TemporaryError, UsageError
+from jobs.rim.s3a import hand_on_credentials, s3a_options
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -68,6 +71,9 @@ def spark_session(settings: Settings, name: str, quick: bool = False) -> Iterato
     builder = SparkSession.builder.appName(name).master(settings.spark.master)
     session = builder.config(map=spark_options(settings, quick)).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    hand_on_credentials(session, settings)
+    if not is_local(settings.spark.master):
+        session.sparkContext.addPyFile(str(write_archive(FOLDER.absolute())))
     print(f"spark: started in {time.monotonic() - started:.1f} s", flush=True)
     try:
         yield session
@@ -141,6 +147,13 @@ def spark_options(settings: Settings, quick: bool = False) -> dict[str, str]:
         "spark.sql.sources.parallelPartitionDiscovery.threshold": str(LISTING_THRESHOLD),
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "1",
     }
-    if settings.spark.master.startswith("local"):
+    if is_local(settings.spark.master):
         options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    return options
+    else:
+        options["spark.executorEnv.XDG_CACHE_HOME"] = "cache"  # compiled loops: below an executor's own working folder
+    return options | s3a_options(settings) | settings.spark.options
+
+
+def is_local(master: str) -> bool:
+    """Whether tasks run in the driver's own process, with the driver's own code."""
+    return re.match(r"local(\[|$)", master) is not None
