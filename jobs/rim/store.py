@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
 
 S3_SCHEMES = ("s3", "s3a")
-PYARROW_KEYS = ("access_key", "secret_key", "session_token")  # what it calls the three of boto3, in their order
 
 
 class FileStore:
@@ -105,8 +104,13 @@ class S3Store:
         self.s3 = boto3.client("s3", endpoint_url=endpoint or None, region_name=region)
         with s3_trouble(self.base):
             keys = lasting_credentials()
-        given = {} if keys is None else dict(zip(PYARROW_KEYS, keys, strict=True))
-        self.fs = pafs.S3FileSystem(**given, endpoint_override=endpoint or None, region=region)
+        self.fs = pafs.S3FileSystem(
+            access_key=keys and keys.access_key,
+            secret_key=keys and keys.secret_key,
+            session_token=keys and keys.token,
+            endpoint_override=endpoint or None,
+            region=region,
+        )
 
     def path(self, key: str) -> str:
         return f"{self.base}/{key}"
