@@ -1,11 +1,14 @@
 """A Spark cluster on this machine, of Spark's own Master and Worker, each worker a process with a folder of its own.
 
-Workers have the Python packages but not the project: they stand in folders where it cannot be imported.
+Workers have the Python packages but not the project: their Python does not see how it is installed.
 """
 
 import os
+import shlex
 import signal
 import subprocess
+import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -18,6 +21,12 @@ SPARK_HOME = Path(pyspark.__file__).parent
 DEPLOY = "org.apache.spark.deploy"
 EXECUTOR = "CoarseGrainedExecutorBackend"
 DAEMON_MB, EXECUTOR_MB = 256, 512
+# Packages found by PYTHONPATH alone: without site, no .pth file leads to the project.
+PYTHON = """\
+#!/bin/sh
+export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{packages}"
+exec {python} -S "$@"
+"""
 
 
 class SparkCluster:
@@ -27,6 +36,10 @@ class SparkCluster:
         self.folder = folder
         self.folder.mkdir()
         self.processes: list[subprocess.Popen] = []
+        self.python = folder / "python"
+        packages = sysconfig.get_path("purelib")
+        self.python.write_text(PYTHON.format(packages=packages, python=shlex.quote(sys.executable)))
+        self.python.chmod(0o755)
         port = free_port()
         self.master = f"spark://127.0.0.1:{port}"
         self.start("Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", "0")
@@ -46,12 +59,6 @@ class SparkCluster:
                 subprocess.Popen(argv, cwd=self.folder, env=env, stdout=log, stderr=log, start_new_session=True)
             )
 
-    def executors(self) -> list[int]:
-        """Process ids of the executors of any application that runs now."""
-        parents = running_processes()
-        workers = {process.pid for process in self.processes[1:]}
-        return [pid for pid, parent in parents.items() if parent in workers and EXECUTOR in command_of(pid)]
-
     def logs(self) -> str:
         return "\n".join(path.read_text() for path in sorted(self.folder.rglob("stderr")))
 
@@ -64,6 +71,12 @@ class SparkCluster:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def executors_of(application: str) -> list[int]:
+    """Process ids of an application's executors."""
+    mine = (f"{EXECUTOR} ", f"--app-id {application} ")
+    return [pid for pid in running_processes() if all(word in command_of(pid) for word in mine)]
 
 
 def command_of(pid: int) -> str:

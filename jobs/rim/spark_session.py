@@ -149,8 +149,6 @@ def spark_options(settings: Settings, quick: bool = False) -> dict[str, str]:
     }
     if is_local(settings.spark.master):
         options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    else:
-        options["spark.executorEnv.XDG_CACHE_HOME"] = "cache"  # compiled loops: below an executor's own working folder
     return options | s3a_options(settings) | settings.spark.options
 
 
