@@ -38,7 +38,6 @@ class Lake(Section):
     s3_endpoint: str
     s3_region: str
     min_free_mb: Annotated[int, between(0, 1_000_000)]
-    s3_upload_hours: Annotated[int, between(1, 8_760)]
 
 
 class Identity(Section):
@@ -73,9 +72,7 @@ class Spark(Section):
     quick_below_events: Annotated[int, between(0, 1_000_000_000)]
     shuffle_partitions: Annotated[int, between(1, 100_000)]
     s3a_jars: str
-    options: dict[Annotated[str, Field(pattern=r"^spark\.")], str] = Field(
-        description='a table of text, each key beginning with spark., as JSON such as \'{"spark.executor.memory": "4g"}\''
-    )
+    options: dict[Annotated[str, Field(pattern=r"^spark\.")], str] = Field(description="a table of spark.… = text")
 
 
 class Ingest(Section):

@@ -10,7 +10,6 @@ from pathlib import Path
 import boto3
 import pytest
 import requests
-from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
 REGION = "eu-central-1"

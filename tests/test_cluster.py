@@ -9,7 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from nights import end_of_last_day, ingested, night_settings
+from conftest import NEED
+from nights import SECRET, end_of_last_day, ingested, night_settings
 from s3_server import BUCKET, REGION, s3_server  # noqa: F401
 from spark_cluster import EXECUTOR_MB, SparkCluster
 from spark_fixture import QUICK, quick_spark  # noqa: F401
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory, quick):  # noqa: F811
+def night(tmp_path_factory, quick):
     """A generated month and its night, in a folder."""
     folder = tmp_path_factory.mktemp("night")
     assert cli.main(["generate", "--out", str(folder / "traffic"), "--events", "4000", "--seed", "5"]) == 0
@@ -42,6 +43,12 @@ def night(tmp_path_factory, quick):  # noqa: F811
     for name in STEPS:
         run_step(job(name), lineage, lambda: quick)
     return lineage
+
+
+@pytest.fixture(scope="module", autouse=True)
+def jars():
+    if not any(JARS.glob("*.jar")):
+        pytest.skip(NEED.format(what="the jars for S3", command="make s3a"))
 
 
 @pytest.fixture(scope="module")
@@ -84,26 +91,30 @@ def driven(night, cluster, s3_server, tmp_path_factory):  # noqa: F811
     lakes = {name: on_s3(night, name, s3_server, cluster) for name in ("whole", "wounded")}
     for settings in lakes.values():
         bring(night, Lake.open(settings.lake))
-    whole = lakes["whole"]
-    env = os.environ | {
-        "NIGHTSHELF_LAKE__S3_ENDPOINT": whole.lake.s3_endpoint,
-        "NIGHTSHELF_LAKE__S3_REGION": whole.lake.s3_region,
-        "NIGHTSHELF_LAKE__URI": whole.lake.uri,
-        "NIGHTSHELF_SPARK__MASTER": cluster.master,
-        "NIGHTSHELF_SPARK__S3A_JARS": whole.spark.s3a_jars,
-        "NIGHTSHELF_SPARK__OPTIONS": json.dumps(whole.spark.options),
-        "NIGHTSHELF_SPARK__SHUFFLE_PARTITIONS": "2",
-        "NIGHTSHELF_IDENTITY__SECRET": "a secret of the tests",
-        "PYSPARK_PYTHON": str(cluster.python),
-    }
     uris = [settings.lake.uri for settings in lakes.values()]
     argv = [sys.executable, str(HERE / "cluster_driver.py"), *uris, night.as_of.isoformat(), *ON_SPARK]
-    folder = tmp_path_factory.mktemp("driver")
+    folder, env = tmp_path_factory.mktemp("driver"), environment(lakes["whole"], cluster)
     done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=600)
-    print(done.stdout, done.stderr)
-    assert done.returncode == 0, done.stderr + cluster.logs()
+    assert done.returncode == 0, done.stdout + done.stderr + cluster.logs()
     lineages = {name: Lineage(Lake.open(own.lake), own, night.as_of) for name, own in lakes.items()}
-    return SimpleNamespace(lineages=lineages, account=json.loads(done.stdout.splitlines()[-1]), out=done.stdout + done.stderr)
+    account = json.loads(done.stdout.splitlines()[-1])
+    return SimpleNamespace(lineages=lineages, account=account, said=done.stdout + done.stderr)
+
+
+def environment(settings: Settings, cluster: SparkCluster) -> dict[str, str]:
+    """What an operator would set for such a driver."""
+    return os.environ | {
+        "NIGHTSHELF_LAKE__S3_ENDPOINT": settings.lake.s3_endpoint,
+        "NIGHTSHELF_LAKE__S3_REGION": settings.lake.s3_region,
+        "NIGHTSHELF_LAKE__URI": settings.lake.uri,
+        "NIGHTSHELF_SPARK__MASTER": settings.spark.master,
+        "NIGHTSHELF_SPARK__S3A_JARS": settings.spark.s3a_jars,
+        "NIGHTSHELF_SPARK__OPTIONS": json.dumps(settings.spark.options),
+        "NIGHTSHELF_SPARK__SHUFFLE_PARTITIONS": "2",
+        "NIGHTSHELF_IDENTITY__SECRET": SECRET,
+        "PYTHONPATH": str(HERE.parent),
+        "PYSPARK_PYTHON": str(cluster.python),
+    }
 
 
 @pytest.mark.parametrize("lake", ["whole", "wounded"])
@@ -139,4 +150,4 @@ def test_nothing_is_left_but_files_that_manifests_name(lake, driven):
 
 
 def test_the_secret_key_is_in_no_log_and_no_option(driven, cluster, s3_server):  # noqa: F811
-    assert s3_server.keys[1] not in driven.out + cluster.logs()
+    assert s3_server.keys[1] not in driven.said + cluster.logs()

@@ -1,4 +1,4 @@
-"""``make s3a``: brings the jars of ivy.xml into jars/, once; by the Ivy that Spark carries, so that only Java is needed.
+"""``make s3a``: brings the jars of ivy.xml into jars/, once; by the Ivy that Spark carries: it needs Java alone.
 
 A stamp holds a hash of ivy.xml: other coordinates are brought anew, the same ones are not.
 """

@@ -13,6 +13,7 @@ from jobs.rim.lineage import LIVE_RECIPE, MAKERS, RAW, Job, Lineage, code_versio
 from jobs.rim.manifest import Batch, DataFile, Manifest, iso
 from schemas.tables import SCHEMA_VERSION, TABLES
 
+LONGEST_UPLOAD = timedelta(days=1)  # of one file; whoever began an earlier one is not there any more
 EVENT_COLUMNS = (  # what a local job gets of events
     *("user_id", "item_id", "event_time", "kind", "value", "source"),
     *("price", "country", "device", "query"),
@@ -28,7 +29,7 @@ def run_steps(
     for name in names:
         lineage.version(name)  # reads the rules where a step uses them: wrong ones are told before any step has run
     require_inputs(names, lineage)
-    lake.store.abort_uploads("", datetime.now(UTC) - timedelta(hours=settings.lake.s3_upload_hours))
+    lake.store.abort_uploads("", before=datetime.now(UTC) - LONGEST_UPLOAD)
     with ExitStack() as stack:
         sessions: list = []
 

@@ -101,7 +101,7 @@ class S3Store:
 
         self.base = f"{bucket}/{prefix}".rstrip("/")
         self.bucket, self.prefix = bucket, f"{prefix}/" if prefix else ""
-        self.s3 = boto3.client("s3", endpoint_url=endpoint or None, region_name=region)
+        self.s3 = boto3.Session().client("s3", endpoint_url=endpoint or None, region_name=region)
         with s3_trouble(self.base):
             keys = lasting_credentials()
         self.fs = pafs.S3FileSystem(
