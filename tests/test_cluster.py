@@ -93,7 +93,8 @@ def driven(night, cluster, s3_server, tmp_path_factory):  # noqa: F811
         bring(night, Lake.open(settings.lake))
     uris = [settings.lake.uri for settings in lakes.values()]
     argv = [sys.executable, str(HERE / "cluster_driver.py"), *uris, night.as_of.isoformat(), *ON_SPARK]
-    folder, env = tmp_path_factory.mktemp("driver"), environment(lakes["whole"], cluster)
+    folder = tmp_path_factory.mktemp("driver")
+    env = environment(lakes["whole"], cluster) | keys_in_a_file(folder, *s3_server.keys)
     done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr + cluster.logs()
     lineages = {name: Lineage(Lake.open(own.lake), own, night.as_of) for name, own in lakes.items()}
@@ -103,7 +104,8 @@ def driven(night, cluster, s3_server, tmp_path_factory):  # noqa: F811
 
 def environment(settings: Settings, cluster: SparkCluster) -> dict[str, str]:
     """What an operator would set for such a driver."""
-    return os.environ | {
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return inherited | {
         "NIGHTSHELF_LAKE__S3_ENDPOINT": settings.lake.s3_endpoint,
         "NIGHTSHELF_LAKE__S3_REGION": settings.lake.s3_region,
         "NIGHTSHELF_LAKE__URI": settings.lake.uri,
@@ -115,6 +117,13 @@ def environment(settings: Settings, cluster: SparkCluster) -> dict[str, str]:
         "PYTHONPATH": str(HERE.parent),
         "PYSPARK_PYTHON": str(cluster.python),
     }
+
+
+def keys_in_a_file(folder: Path, key_id: str, secret: str) -> dict[str, str]:
+    """Keys where boto3 looks and S3A does not."""
+    path = folder / "credentials"
+    path.write_text(f"[default]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n")
+    return {"AWS_SHARED_CREDENTIALS_FILE": str(path), "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 @pytest.mark.parametrize("lake", ["whole", "wounded"])
