@@ -1,17 +1,20 @@
 # Nightshelf on one machine. Needs Python 3.11 or 3.12 and make; the rest comes from PyPI on the first use.
 .DEFAULT_GOAL := help
-.PHONY: help install run serve airflow test bench clean
+.PHONY: help install s3a run serve airflow test bench clean
 PY := .venv/bin/python -E
 SUPPORTED := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-14s%s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-14s%s\n' "$$name" "$$text"; done
 	@echo 'Exit codes: 0 done, 2 usage or configuration, 3 gate refused, 75 temporary, 130 Ctrl-C; make itself says "Error N".'
 
 install: ## .venv with the pinned requirements (PYTHON=/path chooses the Python); nothing when it is there
 	@for python in $(if $(PYTHON),"$(PYTHON)",python3.11 python3.12 python3 python); do \
 	    if "$$python" -c '$(SUPPORTED)' 2>/dev/null; then exec "$$python" -m deploy.embedded.install; fi; \
 	done; echo 'nightshelf: no Python 3.11 or 3.12$(if $(PYTHON), at PYTHON=$(PYTHON), on PATH): install one, or say make PYTHON=/path/to/python' >&2; exit 2
+
+s3a: install ## the jars for a lake on s3://, by pinned coordinates, into deploy/s3a/jars (IVY_SETTINGS=file for a mirror)
+	@exec $(PY) -m deploy.s3a.fetch
 
 run: install ## raw events to slates over HTTP, once (DATA=path SOURCE=name-or-file for your own; PORT=)
 	@exec $(PY) -m deploy.embedded.run

@@ -27,6 +27,27 @@ class Mutation(NamedTuple):
 
 MUTATIONS = (
     Mutation(
+        "leave the code with the driver",
+        "jobs/rim/spark_session.py",
+        "session.sparkContext.addPyFile(str(write_archive(FOLDER.absolute())))",
+        "pass",
+        "test_cluster.py",
+    ),
+    Mutation(
+        "leave the keys with the driver",
+        "jobs/rim/spark_session.py",
+        "hand_on_credentials(session, settings)\n",
+        "\n",
+        "test_cluster.py",
+    ),
+    Mutation(
+        "drop uploads of other tables too",
+        "jobs/rim/store.py",
+        "Prefix=below",
+        "Prefix=self.prefix",
+        "test_store.py",
+    ),
+    Mutation(
         "show again what was seen and not liked",
         "jobs/kernels/recipe/candidates.py",
         "barred = people.user_items if barred is None else barred",

@@ -1,8 +1,48 @@
-"""How loops that numpy has no words for are compiled."""
+"""How loops that numpy has no words for are compiled, and where what is compiled is kept."""
 
+import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
-from numba import njit
+from numba import config, njit
+from numba.core.caching import ZipCacheLocator
+
+
+class ArchiveLocator(ZipCacheLocator):
+    """For code out of a zip, which Spark lays elsewhere each time: kept under the zip's name, the code's version.
+
+    In NUMBA_CACHE_DIR, else the user's cache, else the working folder, an executor's own.
+    """
+
+    def __init__(self, function: Callable, file: str):
+        super().__init__(function, file)
+        place = Path(Path(self._zip_path).stem, self._internal_path).parent
+        self._cache_path = str(first_writable([Path(folder, place) for folder in cache_folders()]))
+
+
+def cache_folders() -> list[str]:
+    return [*filter(None, [config.CACHE_DIR]), os.path.expanduser("~/.cache/numba"), "numba"]
+
+
+def first_writable(folders: list[Path]) -> Path:
+    """The first folder that is there, or can be made, and takes a file.
+
+    Raises:
+        OSError: there is none.
+    """
+    for folder in folders[:-1]:
+        try:
+            return writable(folder)
+        except OSError:
+            continue
+    return writable(folders[-1])
+
+
+def writable(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+    return folder
 
 
 def kernel(function: Callable, **options) -> Callable:
@@ -15,3 +55,7 @@ def kernel(function: Callable, **options) -> Callable:
         return njit(function, nogil=True, cache=True, **options)
     except (RuntimeError, OSError):
         return njit(function, nogil=True, **options)
+
+
+if not os.path.exists(__file__):  # we are in a zip
+    config.CACHE_LOCATOR_CLASSES = f"{__name__}.{ArchiveLocator.__name__}"

@@ -5,6 +5,7 @@ chooses whom to end. Nothing is lost by that: what no manifest names was never t
 """
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -26,9 +27,14 @@ def heap_mb(wanted: Resources) -> int:
     return int(wanted.memory_gb * 1024 * HEAP_SHARE)
 
 
+def is_local(master: str) -> bool:
+    """Whether Spark's tasks run in the driver's own process, with the driver's own code."""
+    return re.match(r"local(\[|$)", master) is not None
+
+
 def tasks_at_once(wanted: Spark) -> int:
     """Of one machine's share of the memory: as many as ``local[N]`` says, on a cluster as an executor has cores."""
-    if not wanted.master.startswith("local"):
+    if not is_local(wanted.master):
         return int(wanted.options.get("spark.executor.cores", 1))
     threads = wanted.master.removeprefix("local").strip("[]").partition(",")[0]
     return (os.cpu_count() or 1) if threads == "*" else int(threads or 1)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from conf.settings import Settings
 from jobs.rim.base import find_base, settled
@@ -16,6 +16,7 @@ from jobs.rim.memory import MemoryWatch, kernel_bytes, watched
 from jobs.rim.spark_session import spark_session
 from schemas.tables import SCHEMA_VERSION, TABLES
 
+LONGEST_UPLOAD = timedelta(days=1)  # of one file; whoever began an earlier one is not there any more
 EVENT_COLUMNS = (  # what a local job gets of events
     *("user_id", "item_id", "event_time", "kind", "value", "source"),
     *("price", "country", "device", "query"),
@@ -31,6 +32,7 @@ def run_steps(
     for name in names:
         lineage.version(name)  # reads the rules where a step uses them: wrong ones are told before any step has run
     require_inputs(names, lineage)
+    lake.store.abort_uploads("", before=datetime.now(UTC) - LONGEST_UPLOAD)
     quick = n_events(lineage.batches) < settings.spark.quick_below_events
     with watched(settings.resources) as watch, ExitStack() as stack:
         spark = SparkOnDemand(stack, settings, " ".join(names), quick)
@@ -193,7 +195,10 @@ def write_output(table: str, rows, lake: Lake, as_of: datetime, version: str) ->
         from schemas.spark import spark_schema
 
         columns = [rows[field.name].cast(field.dataType).alias(field.name) for field in spark_schema(TABLES[table])]
-        rows.select(columns).write.parquet(lake.store.uri(key))
+        try:
+            rows.select(columns).write.parquet(lake.store.uri(key))
+        finally:
+            lake.store.abort_uploads(key)  # those of tasks that were killed
         return lake.describe_attempt(key, table)
     return [lake.write(f"{key}/part-00000.parquet", table, rows)] if rows.num_rows else []
 

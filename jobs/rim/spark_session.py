@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conf.settings import Settings
+from jobs.rim.code_archive import write_archive
 from jobs.rim.errors import TemporaryError, UsageError
-from jobs.rim.memory import heap_mb
+from jobs.rim.memory import heap_mb, is_local
+from jobs.rim.s3a import hand_on_credentials, s3a_options
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -72,6 +74,9 @@ def spark_session(settings: Settings, name: str, quick: bool = False) -> Iterato
     builder = SparkSession.builder.appName(name).master(settings.spark.master)
     session = builder.config(map=spark_options(settings, quick)).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    hand_on_credentials(session, settings)
+    if not is_local(settings.spark.master):
+        session.sparkContext.addPyFile(str(write_archive(FOLDER.absolute())))
     print(f"spark: started in {time.monotonic() - started:.1f} s", flush=True)
     try:
         yield session
@@ -145,10 +150,10 @@ def spark_options(settings: Settings, quick: bool = False) -> dict[str, str]:
         "spark.sql.sources.parallelPartitionDiscovery.threshold": str(LISTING_THRESHOLD),
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "1",
     }
-    if settings.spark.master.startswith("local"):
+    if is_local(settings.spark.master):
         options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
     else:
         heap, whole = heap_mb(settings.resources), int(settings.resources.memory_gb * 1024)
         options |= {"spark.executor.memory": f"{heap}m", "spark.executor.memoryOverhead": f"{whole - heap}m"}
         options["spark.executor.extraJavaOptions"] = DEEP_STACKS
-    return options
+    return options | s3a_options(settings) | settings.spark.options

@@ -7,13 +7,20 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow.fs as pafs
 
 from conf.settings import Lake as LakeSettings
 from jobs.rim.errors import TemporaryError, UsageError
+
+if TYPE_CHECKING:
+    from botocore.credentials import ReadOnlyCredentials
+
+S3_SCHEMES = ("s3", "s3a")
 
 
 class FileStore:
@@ -81,6 +88,10 @@ class FileStore:
             return []
         return sorted(f"{prefix}/{e.name}" for e in os.scandir(folder) if e.is_file() and not e.name.startswith("."))
 
+    def abort_uploads(self, prefix: str, before: datetime | None = None) -> int:
+        """A folder holds no parts of uploads."""
+        return 0
+
 
 class S3Store:
     """Keys are objects below ``s3://bucket/prefix``; credentials come from the environment, as boto3 reads them."""
@@ -90,14 +101,13 @@ class S3Store:
 
         self.base = f"{bucket}/{prefix}".rstrip("/")
         self.bucket, self.prefix = bucket, f"{prefix}/" if prefix else ""
-        self.s3 = boto3.client("s3", endpoint_url=endpoint or None, region_name=region)
-        credentials = boto3.Session().get_credentials()
-        if credentials is None:
-            raise UsageError(f"s3://{self.base}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        self.s3 = boto3.Session().client("s3", endpoint_url=endpoint or None, region_name=region)
+        with s3_trouble(self.base):
+            keys = lasting_credentials()
         self.fs = pafs.S3FileSystem(
-            access_key=credentials.access_key,
-            secret_key=credentials.secret_key,
-            session_token=credentials.token,
+            access_key=keys and keys.access_key,
+            secret_key=keys and keys.secret_key,
+            session_token=keys and keys.token,
             endpoint_override=endpoint or None,
             region=region,
         )
@@ -146,6 +156,42 @@ class S3Store:
     def list(self, prefix: str) -> list[str]:
         return self.keys(prefix, Delimiter="/")
 
+    def abort_uploads(self, prefix: str, before: datetime | None = None) -> int:
+        """Drop the parts of uploads below a prefix (begun before a moment) that nobody will complete; how many.
+
+        A writer that was killed leaves them: they are in no listing, and are paid for until they are aborted.
+        """
+        below = self.prefix + (f"{prefix}/" if prefix else "")
+        pages = self.s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=below)
+        with s3_trouble(self.base):
+            begun = [upload for page in pages for upload in page.get("Uploads", ())]
+            left = [upload for upload in begun if before is None or upload["Initiated"] < before]
+            for upload in left:
+                self.abort(upload["Key"], upload["UploadId"])
+        return len(left)
+
+    def abort(self, key: str, upload: str) -> None:
+        """Nothing happens where it was completed or aborted meanwhile."""
+        with suppress(self.s3.exceptions.NoSuchUpload):
+            self.s3.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
+
+
+def lasting_credentials() -> "ReadOnlyCredentials | None":
+    """The keys boto3 finds in the environment or in a file; None where a role gives and renews them.
+
+    Those who would keep a copy of such keys (pyarrow, S3A) find and renew them themselves.
+
+    Raises:
+        UsageError: there are none.
+    """
+    import boto3
+    from botocore.credentials import RefreshableCredentials
+
+    found = boto3.Session().get_credentials()
+    if found is None:
+        raise UsageError("S3: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    return None if isinstance(found, RefreshableCredentials) else found.get_frozen_credentials()
+
 
 @contextmanager
 def s3_trouble(where: str) -> Iterator[None]:
@@ -172,7 +218,7 @@ def open_store(settings: LakeSettings) -> FileStore | S3Store:
         return FileStore(Path(settings.uri), settings.min_free_mb)
     if scheme == "file":
         return FileStore(Path(rest), settings.min_free_mb)
-    if scheme in ("s3", "s3a"):
+    if scheme in S3_SCHEMES:
         bucket, _, prefix = rest.partition("/")
         if not bucket:
             raise UsageError(f"lake.uri = {settings.uri!r}: no bucket; allowed is s3://bucket/prefix")

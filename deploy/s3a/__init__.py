@@ -1,0 +1,1 @@
+"""The jars by which Spark reads and writes a lake on S3."""
