@@ -1,6 +1,5 @@
 """One night on a lake, with the commands the DAG ``nightly`` runs, one after another, each in a process of its own."""
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -74,7 +73,3 @@ def settings_of(env: Mapping[str, str]) -> dict[str, str]:
     places = ("LAKE__URI", "REDIS__", "IDENTITY__", "INGEST__LANDING", "SERVING__")
     given = {name.removeprefix("NIGHTSHELF_"): value for name, value in env.items() if name.startswith("NIGHTSHELF_")}
     return {name: value for name, value in sorted(given.items()) if not name.startswith(places)}
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,10 +1,20 @@
-"""The tables of ``benchmarks.scaling`` in plain text."""
+"""The tables of ``benchmarks.scaling`` and ``benchmarks.kernels`` in plain text."""
+
+from statistics import median
 
 from benchmarks.night import BEFORE_ALS, WEEKLY
 
 GIB = 1 << 30
-MOST_RATIO = 11  # of the cost at ten times the events
-GROWTH = 10
+PAIRS = (  # ours, and the peers it is measured by
+    ("ours: events to factors", ("implicit: ALS fit", "MLlib: ALS fit")),
+    ("ours: factors to candidates", ("implicit: recommend", "MLlib: recommendForAllUsers")),
+    ("ours: topk_product, 1 thread", ("bare product, 1 thread",)),
+    (
+        "ours: topk_product, 2 threads",
+        ("bare product, 2 threads", "faiss: exact inner product", "implicit: recommend", "MLlib: recommendForAllUsers"),
+    ),
+    ("ours: pairs by cosine", ("implicit: cosine neighbors",)),
+)
 
 
 def night_table(size: dict) -> str:
@@ -81,3 +91,35 @@ def series_table(told: dict) -> str:
         lines.append(f"{counts}{first:11.1f}{second:11.1f}{grown}{number(peak(size), '10.2f', GIB)}")
         before = first
     return "\n".join(lines)
+
+
+def kernel_table(told: dict) -> str:
+    """Medians of each kernel, then of ours over each peer's, by the wall and by CPU."""
+    costs = {name: (middle(some, "seconds"), middle(some, "cpu_s"), len(some)) for name, some in told["costs"].items()}
+    lines = [f"{'':<36}{'seconds':>9}{'CPU s':>9}{'runs':>6}"]
+    for name, (seconds, cpu_s, runs) in costs.items():
+        lines.append(f"{name:<36}{seconds:9.2f}{number(cpu_s, '9.2f')}{runs:6}")
+    if told["faiss"] == "not installed":
+        lines.append(f"{'faiss: exact inner product':<36}{'not installed':>18}")
+    if told["mllib"] != "ran":
+        lines.append(f"{'MLlib':<36}  {told['mllib']}")
+    lines.append(f"\n{'ours over theirs':<62}{'seconds':>9}{'CPU':>9}")
+    for ours, peer, by_wall, by_cpu in ratios(told):
+        lines.append(f"{ours:<32}{peer:<30}{by_wall:9.2f}{number(by_cpu, '9.2f')}")
+    return "\n".join(lines)
+
+
+def ratios(told: dict) -> list[tuple[str, str, float, float | None]]:
+    """Ours, a peer's, and ours over the peer's: medians of seconds by the wall and of CPU."""
+    costs = {name: (middle(some, "seconds"), middle(some, "cpu_s")) for name, some in told["costs"].items()}
+    found = []
+    for ours, theirs in PAIRS:
+        for peer in (peer for peer in theirs if peer in costs):
+            (wall, cpu), (wall_0, cpu_0) = costs[ours], costs[peer]
+            found.append((ours, peer, wall / wall_0, cpu / cpu_0 if cpu and cpu_0 else None))
+    return found
+
+
+def middle(some: list[dict], name: str) -> float | None:
+    known = [cost[name] for cost in some if cost[name] is not None]
+    return median(known) if known else None
