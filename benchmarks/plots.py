@@ -66,7 +66,7 @@ def stacked(axes, sizes: list[dict]) -> None:
         base = [low + more for low, more in zip(base, part, strict=True)]
     for place, (size, k) in enumerate(nights):
         axes.text(place, 1.01, f"{night_seconds(size['nights'][k]):.0f} s", ha="center", color=INK)
-    axes.set_xticks(range(len(nights)), [f"{short(size['events'])}\nnight {k + 1}" for size, k in nights])
+    axes.set_xticks(range(len(nights)), [f"{short(size['wanted'])}\nnight {k + 1}" for size, k in nights])
     axes.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
     axes.set_title("where the time goes", loc="left", pad=16)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
@@ -78,21 +78,21 @@ def share(night: dict, name: str) -> float:
 
 def totals(axes, sizes: list[dict]) -> None:
     """Seconds over events, both by logarithm, and what the first night may grow to from each size to ten times it."""
-    events = [size["events"] for size in sizes]
+    events = [size["wanted"] for size in sizes]
     for k in range(2):
         seconds = [night_seconds(size["nights"][k]) for size in sizes]
         axes.plot(events, seconds, "os"[k] + "-", color=COLORS[k], label=f"night {k + 1}")
     for number, size in enumerate(sizes[:-1]):
         first = night_seconds(size["nights"][0])
         label = f"{ALLOWED_GROWTH}-fold for ten times the events" if number == 0 else None
-        line = ([size["events"], 10 * size["events"]], [first, ALLOWED_GROWTH * first])
+        line = ([size["wanted"], 10 * size["wanted"]], [first, ALLOWED_GROWTH * first])
         axes.plot(*line, "--", color=INK, linewidth=0.9, label=label)
     axes.set(xscale="log", yscale="log", xlabel="events", ylabel="seconds")
     axes.set_xticks(events, [short(n) for n in events], minor=False)
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.set_title("a night, but for the weekly tasks", loc="left")
-    axes.legend()
+    axes.legend(loc="lower right")
 
 
 def memory(axes, sizes: list[dict]) -> None:
@@ -102,7 +102,7 @@ def memory(axes, sizes: list[dict]) -> None:
     for number, size in enumerate(sizes):
         held = [most(size, name) for name in names]
         places = [place + (number - (len(sizes) - 1) / 2) * width for place in range(len(names))]
-        axes.bar(places, held, width, label=f"{short(size['events'])} events", color=COLORS[number % len(COLORS)])
+        axes.bar(places, held, width, label=f"{short(size['wanted'])} events", color=COLORS[number % len(COLORS)])
     axes.axhline(MEMORY_GIB, linestyle="--", color=INK, linewidth=0.9)
     axes.text(len(names) - 0.5, MEMORY_GIB, f"{MEMORY_GIB} GiB ", ha="right", va="bottom", color=INK)
     axes.set_xticks(range(len(names)), [f"{name}\n(weekly)" if name in WEEKLY else name for name in names])
@@ -126,7 +126,7 @@ def draw_kernels(told: dict, folder: Path) -> list[Path]:
             values = [row[2 + number] or 0 for row in rows]
             axes.barh(places, values, 0.36, color=COLORS[number], label=name)
             for at, value in zip(places, values, strict=True):
-                axes.text(value, at, f" {value:.2f}", va="center", fontsize=8, color=INK)
+                axes.text(value, at, f" {value:.3g}", va="center", fontsize=8, color=INK)
         axes.set_yticks(range(len(rows)), [f"{ours.removeprefix('ours: ')}  /  {peer}" for ours, peer, *_ in rows])
         axes.axvline(1, color=INK, linewidth=0.9)
         axes.set(xscale="log", xlabel="ours over theirs; left of 1 ours is cheaper")
@@ -138,7 +138,7 @@ def draw_kernels(told: dict, folder: Path) -> list[Path]:
 
 def short(n: int) -> str:
     """Such as 10 M."""
-    return f"{n / 1e6:.3g} M" if n >= 950_000 else f"{n / 1e3:.3g} k"
+    return f"{n / 1e6:g} M" if n >= 1e6 else f"{n / 1e3:g} k"
 
 
 def save(figure: Figure, target: Path) -> Path:

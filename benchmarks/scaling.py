@@ -5,7 +5,7 @@ usage: python -m benchmarks.scaling     EVENTS="1000000 10000000 100000000" in t
 The first night finds 60 days of events, the second one day more. Users are a hundredth of the events, items too up to
 100,000. Events are written straight into the lake (``benchmarks.shop.stock``); what follows runs as in the DAG, task
 by task, up to a Redis of its own. ``recipe`` and ``evaluate`` are made once a week and counted apart; they learn from a
-sample of RECIPE_EVENTS events (default 200000). Writes ``.nightshelf/bench/scaling.json`` after every task, and plots.
+sample of RECIPE_EVENTS events (default 50000). Writes ``.nightshelf/bench/scaling.json`` after every task, and plots.
 """
 
 import json
@@ -19,7 +19,9 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from benchmarks.night import Task, cores, night, settings_of
+from benchmarks.meter import cores
+from benchmarks.night import Task, night, settings_of
+from benchmarks.plots import main as draw
 from benchmarks.tables import night_table, series_table
 from deploy.embedded import house, java, redis
 from deploy.embedded.problems import TEMPORARY, Problem, guarded
@@ -31,7 +33,7 @@ DAYS = 60
 FIRST_NIGHT = datetime.fromisoformat("2026-01-31T00:00:00+00:00")  # the end of the last of so many days
 NAMESPACE = "ns-bench"
 LEAST_EVENTS = 10_000
-RECIPE_EVENTS = "200000"
+RECIPE_EVENTS = "50000"
 BYTES_AN_EVENT = 400  # of disk, all tables of two nights and what Spark spills between
 SECONDS_AN_EVENT = 6e-5  # on two cores, beside what starting costs
 STARTING_S = 240
@@ -50,6 +52,7 @@ def main() -> int:
         for n_events in sizes:
             measure(n_events, env, series)
     print(f"\n{series_table(series.told)}\nwritten to {TARGET}")
+    draw([str(FOLDER)])
     return 0
 
 
@@ -106,7 +109,7 @@ def measure(n_events: int, env: Mapping[str, str], series: Series) -> None:
         forget()
         began = time.monotonic()
         batch = stock(n_events, 0, DAYS, env)
-        print(f"\n{batch['events']:,} events written in {time.monotonic() - began:.0f} s", flush=True)
+        print(f"{batch['events']:,} events written in {time.monotonic() - began:.0f} s", flush=True)
         size = series.begin(wanted=n_events, **batch, write_s=round(time.monotonic() - began, 1), nights=[])
         one_night(size, FIRST_NIGHT, env, series)
         size["floors"] = floors(FIRST_NIGHT, size["snapshot"], env)
