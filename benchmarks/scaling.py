@@ -33,7 +33,7 @@ DAYS = 60
 FIRST_NIGHT = datetime.fromisoformat("2026-01-31T00:00:00+00:00")  # the end of the last of so many days
 NAMESPACE = "ns-bench"
 LEAST_EVENTS = 10_000
-RECIPE_EVENTS = "50000"
+EVENTS, RECIPE_EVENTS = "1000000", "50000"
 BYTES_AN_EVENT = 400  # of disk, all tables of two nights and what Spark spills between
 SECONDS_AN_EVENT = 6e-5  # on two cores, beside what starting costs
 STARTING_S = 240
@@ -41,9 +41,23 @@ STARTING_S = 240
 
 def main() -> int:
     house.enter()
-    sizes = wanted(os.environ.get("EVENTS") or "1000000")
+    return run(prepare())
+
+
+def prepare() -> list[int]:
+    """The sizes asked for; says what they need.
+
+    Raises:
+        Problem: EVENTS is wrong, or there is less disk than the greatest needs.
+    """
+    sizes = wanted(os.environ.get("EVENTS") or EVENTS)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    check_room(max(sizes))
+    check_room(sizes)
+    return sizes
+
+
+def run(sizes: list[int]) -> int:
+    """All sizes, in the order given."""
     with house.lock("make bench"):
         house.make_secret()
         env = house.environment(FOLDER, NAMESPACE) | {"JAVA_HOME": java.find_java_home()}
@@ -52,8 +66,7 @@ def main() -> int:
         for n_events in sizes:
             measure(n_events, env, series)
     print(f"\n{series_table(series.told)}\nwritten to {TARGET}")
-    draw([str(FOLDER)])
-    return 0
+    return draw([str(FOLDER)])
 
 
 def wanted(text: str) -> list[int]:
@@ -68,15 +81,16 @@ def wanted(text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def check_room(n_events: int) -> None:
-    """Says what the greatest size needs.
+def check_room(sizes: list[int]) -> None:
+    """Says what the sizes need, one after another: disk of the greatest, time of all.
 
     Raises:
         Problem: there is less disk.
     """
-    need, free = n_events * BYTES_AN_EVENT, shutil.disk_usage(FOLDER).free
-    minutes = (STARTING_S + n_events * SECONDS_AN_EVENT) / 60
-    print(f"{n_events:,} events: about {need / 1e9:.1f} GB of disk ({free / 1e9:.0f} free), {minutes:.0f} minutes")
+    need, free = max(sizes) * BYTES_AN_EVENT, shutil.disk_usage(FOLDER).free
+    minutes = sum(STARTING_S + n * SECONDS_AN_EVENT for n in sizes) / 60
+    lakes = " and ".join(f"{n:,}" for n in sizes)
+    print(f"nights on {lakes} events: {need / 1e9:.1f} GB of disk ({free / 1e9:.0f} free), {minutes:.0f} minutes or so")
     if free < need:
         raise Problem(f"disk: {free >> 20} MiB free in {FOLDER}, wanted {need >> 20}; free some space", TEMPORARY)
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import pytest
 from redis_server import RedisServer
+from spark_fixture import quick_spark  # noqa: F401
 
 from benchmarks import cells, kernels, night, peers, plots, scaling, tables
 from benchmarks.meter import Meter
@@ -53,12 +54,12 @@ def env(tmp_path, monkeypatch) -> dict[str, str]:
 
 
 @pytest.fixture
-def in_process(monkeypatch, spark) -> None:
+def in_process(monkeypatch, quick) -> None:
     """Commands run here, on the shared session."""
 
     @contextmanager
     def shared(*_):
-        yield spark
+        yield quick
 
     def command(arguments: list[str], _) -> list[str]:
         with redirect_stdout(io.StringIO()) as output:
@@ -90,12 +91,12 @@ def test_two_nights_are_measured_task_by_task(env, in_process, tmp_path, capsys)
 
 
 @pytest.mark.slow
-def test_kernels_run_beside_their_peers(spark, tmp_path, monkeypatch, capsys):
+def test_kernels_run_beside_their_peers(quick, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(kernels, "FOLDER", tmp_path)
     costs = {}
     peers.warm_up()
     small = cells.matrix(300, 200, 4_000)
-    kernels.compare(small, spark, kernels.MLLIB_REPEATS, lambda name, cost: costs.setdefault(name, []).append(cost))
+    kernels.compare(small, quick, kernels.MLLIB_REPEATS, lambda name, cost: costs.setdefault(name, []).append(cost))
     kernels.report(costs, {"users": 300, "items": 200, "cells": int(small.nnz)})
     told = json.loads((tmp_path / "kernels.json").read_text())
     compared = {ours for ours, *_ in tables.ratios(told)}
@@ -130,7 +131,7 @@ def test_a_size_that_cannot_be_is_told(text):
 def test_too_little_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "FOLDER", tmp_path)
     with pytest.raises(Problem, match="free some space"):
-        scaling.check_room(10**15)
+        scaling.check_room([10**15])
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="needs /proc with smaps_rollup")
