@@ -27,7 +27,7 @@ from jobs.rim.lake import Lake
 
 EVENTS = 20_000
 SMALL = {
-    "RECIPE__MAX_EVENTS": "2000",
+    "RECIPE__MAX_EVENTS": "1000",
     "EVALUATE__DAYS": "1",
     "SPARK__SHUFFLE_PARTITIONS": "2",
     "REDIS__NAMESPACE": "ns-bench",
