@@ -16,7 +16,7 @@ from schemas.arrow import arrow_schema
 from schemas.tables import EVENTS
 
 FIRST_DAY = datetime(2025, 12, 2, tzinfo=UTC)
-EVENTS_A_USER, EVENTS_AN_ITEM, FEWEST_ITEMS, MOST_ITEMS = 100, 100, 64, 100_000
+EVENTS_A_USER, EVENTS_AN_ITEM, FEWEST_ITEMS, MOST_ITEMS = 100, 50, 64, 100_000
 ITEMS_OF_A_KIND, FEWEST_KINDS, TASTES = 250, 8, 3
 KEPT_TO = 0.85  # share of visits to one of the user's own kinds
 ANONYMOUS = 0.05  # share of visits
