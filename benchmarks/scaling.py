@@ -4,9 +4,11 @@ usage: python -m benchmarks.scaling     EVENTS="1000000 10000000 100000000" in t
 
 The first night finds 60 days of events, the second one day more. Users are a hundredth of the events, items a fiftieth
 up to 100,000. Events are written straight into the lake (``benchmarks.shop.stock``); what follows runs as in the DAG,
-but one task after another, up to a Redis of its own. ``recipe`` and ``evaluate`` are made once a week and counted apart;
-they learn from a sample of RECIPE_EVENTS events (default 100000: one that knows too few of the items would choose EASE,
-which no catalogue of 100,000 can afford). Writes ``.nightshelf/bench/scaling.json`` after every task, and plots.
+but one task after another, up to a Redis of its own. ``recipe`` and ``evaluate`` are made once a week and counted
+apart; they learn from a sample of RECIPE_EVENTS events (default 100000: one that knows too few of the items would
+choose EASE, which no catalogue of 100,000 can afford).
+
+Writes ``.nightshelf/bench/scaling.json`` after every task, and draws it.
 """
 
 import json
