@@ -72,8 +72,8 @@ def main(arguments: list[str]) -> int:
     sizes = {"users": n_users, "items": n_items, "cells": int(cells.nnz), "factors": FACTORS, "cores": cores()}
     print(", ".join(f"{value:,} {name}" for name, value in sizes.items()), flush=True)
     costs: dict[str, list[Cost]] = {}
-    peers.warm_up()
     with threadpool_limits(1, "blas"), spark_session(load_settings(), "bench") as spark:
+        peers.warm_up()
         for repeat in range(repeats):
             print(f"repeat {repeat + 1} of {repeats}", flush=True)
             compare(cells, spark, repeat, lambda name, cost: costs.setdefault(name, []).append(cost))
