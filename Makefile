@@ -28,8 +28,8 @@ airflow: install ## Airflow's scheduler and UI on the same lake, until Ctrl-C (P
 test: install ## every test this machine can run, and a list of those it cannot (ARGS= for pytest)
 	@exec $(PY) -m deploy.embedded.testing $(ARGS)
 
-bench: install ## seconds of each stage of the night on generated events (EVENTS=50000)
-	@exec $(PY) -m benchmarks.nightly
+bench: install ## kernels beside their peers, then nights on generated lakes (EVENTS="1000000 10000000", KERNELS=)
+	@exec $(PY) -m benchmarks
 
 clean: ## remove .nightshelf: lake, releases, Redis dump, secret, logs (.venv stays)
 	@if [ -x .venv/bin/python ]; then exec $(PY) -m deploy.embedded.clean; else rm -rf .nightshelf; fi

@@ -1,21 +1,23 @@
 """Ours beside the libraries' kernels on one matrix, in one run: the fit, everybody's lists, items that go together.
 
-usage: python -m benchmarks.kernels [USERS ITEMS CELLS [REPEATS]]     (default 20000 5000 900000 1)
+usage: python -m benchmarks.kernels [USERS ITEMS CELLS [REPEATS]]     (default 6040 3706 740000 4)
 
 The matrix is random, with items' popularity by a power law and users' activity log-normal. What is ours is timed from
-Parquet to Parquet, through the jobs' own transforms with a recipe of one source; the libraries' only the bare kernel.
-Seconds are the wall's; ratios are of the medians. Writes ``.nightshelf/bench/kernels.json``.
+Parquet to Parquet, through the jobs' own transforms with a recipe of one source; the peers' only the bare kernel. Each
+repeat runs all of them, one after another; of several the first, which starts workers and compiles, does not count.
+Seconds are medians, ratios are of these. MLlib runs in the first two repeats only, and not at all above ``MLLIB_CELLS``
+cells. Writes ``.nightshelf/bench/kernels.json``.
 """
 
 import json
 import os
 import platform
 import sys
-import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from statistics import median
 
 import numpy as np
 import pyarrow as pa
@@ -23,16 +25,23 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
+from benchmarks import peers
+from benchmarks.cells import matrix
+from benchmarks.meter import Cost, Meter, cores
+from benchmarks.tables import kernel_table
 from conf.rules import SHIPPED, load_rules
 from conf.settings import load_settings
 from deploy.embedded import house, java
+from deploy.embedded.problems import Problem, guarded
 from jobs import candidates, fit
 from jobs.kernels.pairs import top_pairs
+from jobs.kernels.recipe.block_topk import by_length, topk_product
 from jobs.kernels.recipe.choose import Choice
 from jobs.kernels.recipe.grid import Setting
+from jobs.kernels.recipe.reasons import reasons
 from jobs.kernels.recipe.recommend import Recipe
-from jobs.kernels.recipe.sources import ALS_ITERATIONS, ALS_RIDGE, fit_als
-from jobs.kernels.recipe.stored import to_row
+from jobs.kernels.recipe.sources import ALS_ITERATIONS, fit_als
+from jobs.kernels.recipe.stored import load_model, people_of, to_row
 from jobs.rim.runner import EVENT_COLUMNS
 from jobs.rim.spark_session import spark_session
 from schemas.arrow import arrow_schema
@@ -42,76 +51,117 @@ from schemas.tables import TABLES
 FOLDER = house.STATE / "bench"
 NIGHT = datetime(2026, 1, 31, tzinfo=UTC)
 FACTORS, N_LISTED, N_NEIGHBORS = 64, 100, 100
-DEFAULT = (20_000, 5_000, 900_000, 1)
+DEFAULT = (6_040, 3_706, 740_000, 4)
+MLLIB_CELLS, MLLIB_REPEATS = 1_000_000, 2  # so many cells are a minute of MLlib's fit on two cores
+BLOCK_USERS = 1_024
 SETTINGS = load_settings(fit={"probe_share": 0, "min_probes": 0}, candidates={"n_items": N_LISTED, "n_new": 0})
 SPARK = [name for name in candidates.JOB.inputs if name not in candidates.JOB.arrow_inputs]
 KIND = {"source": "bench", "kind": "view", "value": None}
 
+Told = Callable[[str, Cost], None]
+
 
 def main(arguments: list[str]) -> int:
+    if not all(word.isdecimal() and int(word) for word in arguments) or len(arguments) > len(DEFAULT):
+        raise Problem(f"{' '.join(arguments)}: allowed are USERS ITEMS CELLS REPEATS, whole numbers from 1")
     n_users, n_items, n_cells, repeats = (*map(int, arguments), *DEFAULT[len(arguments) :])
     house.enter()
     os.environ["JAVA_HOME"] = str(java.find_java_home())
     FOLDER.mkdir(parents=True, exist_ok=True)
     cells = matrix(n_users, n_items, n_cells)
-    sizes = {"users": n_users, "items": n_items, "cells": int(cells.nnz), "factors": FACTORS, "cores": os.cpu_count()}
+    sizes = {"users": n_users, "items": n_items, "cells": int(cells.nnz), "factors": FACTORS, "cores": cores()}
     print(", ".join(f"{value:,} {name}" for name, value in sizes.items()), flush=True)
-    seconds: dict[str, list[float]] = {}
+    costs: dict[str, list[Cost]] = {}
     with threadpool_limits(1, "blas"), spark_session(load_settings(), "bench") as spark:
-        for _ in range(repeats):
-            once(cells, spark, lambda name, one: seconds.setdefault(name, []).append(one))
-    report(seconds, sizes)
+        peers.warm_up()
+        for repeat in range(repeats):
+            print(f"repeat {repeat + 1} of {repeats}", flush=True)
+            compare(cells, spark, repeat, lambda name, cost: costs.setdefault(name, []).append(cost))
+    report(costs, sizes)
     return 0
 
 
-def matrix(n_users: int, n_items: int, n_cells: int) -> sp.csr_matrix:
-    """Binary, ``(n_users, n_items)``."""
-    random = np.random.default_rng(0)
-    activity = random.lognormal(0, 1.2, n_users)
-    activity = np.maximum(1, activity / activity.sum() * n_cells).astype(int)
-    popularity = np.cumsum(1 / np.arange(1, n_items + 1) ** 0.8)
-    user = np.repeat(np.arange(n_users), activity)
-    item = np.searchsorted(popularity / popularity[-1], random.random(len(user))).clip(0, n_items - 1)
-    found = sp.csr_matrix((np.ones(len(user), np.float32), (user, item)), (n_users, n_items))
-    found.data[:] = 1
-    return found
-
-
-def once(cells: sp.csr_matrix, spark, told: Callable[[str, float], None]) -> None:
-    """Everything a single time, each of ours right after the library's."""
-    from implicit.cpu.als import AlternatingLeastSquares
-    from implicit.nearest_neighbours import CosineRecommender
-
-    theirs = AlternatingLeastSquares(
-        factors=FACTORS, regularization=ALS_RIDGE, iterations=ALS_ITERATIONS, random_state=0
-    )
+def compare(cells: sp.csr_matrix, spark, repeat: int, told: Told) -> None:
+    """Everything a single time, each of ours near what others offer for it."""
     with clock("implicit: ALS fit", told):
-        theirs.fit(cells, show_progress=False)
+        theirs = peers.implicit_als(cells, FACTORS)
     write(inputs(cells))
     with clock("ours: events to factors", told):
         made = fit.transform({name: read(name) for name in fit.JOB.inputs}, NIGHT, SETTINGS)
         write({name: made[name] for name in fit.JOB.outputs})
     with clock("implicit: recommend", told):
-        for start in range(0, cells.shape[0], 20_000):
-            users = np.arange(start, min(start + 20_000, cells.shape[0]))
-            theirs.recommend(users, cells[users], N=N_LISTED)
+        peers.implicit_recommend(theirs, cells, N_LISTED)
     with clock("ours: factors to candidates", told):
         lists(spark)
-    cosine = CosineRecommender(K=N_NEIGHBORS)
+    best = products(theirs.user_factors, theirs.item_factors, cells, told)
+    explain(best, told)
     with clock("implicit: cosine neighbors", told):
-        cosine.fit(cells.tocsr(), show_progress=False)
+        similarity = peers.implicit_cosine(cells, N_NEIGHBORS)
     coo = cells.tocoo()
     with clock("ours: pairs by cosine", told):
         pairs = top_pairs(coo.row, coo.col, "cosine", 0.0, 1, N_NEIGHBORS)
-    check_cosine(pairs, cosine.similarity)
+    check_cosine(pairs, similarity)
+    if repeat < MLLIB_REPEATS and cells.nnz <= MLLIB_CELLS:
+        mllib(cells, spark, told)
+
+
+def products(users: np.ndarray, items: np.ndarray, cells: sp.csr_matrix, told: Told) -> np.ndarray:
+    """Everybody's best by the same vectors; item codes ``(n_users, N_LISTED)``, what people have left out."""
+    for threads in (1, 2):
+        with clock(f"bare product, {threads} thread{'s' * (threads > 1)}", told):
+            peers.product(users, items, threads)
+        with clock(f"ours: topk_product, {threads} thread{'s' * (threads > 1)}", told):
+            found = best_of_all(users, items, cells, threads)
+    if peers.FAISS:
+        with clock("faiss: exact inner product", told):
+            peers.faiss_best(users, items, N_LISTED)
+    return found
+
+
+def best_of_all(users: np.ndarray, items: np.ndarray, cells: sp.csr_matrix, threads: int) -> np.ndarray:
+    ordered = by_length(items)
+
+    def block(start: int) -> np.ndarray:
+        rows = slice(start, start + BLOCK_USERS)
+        return topk_product(users[rows], ordered, cells[rows], N_LISTED)[0]
+
+    with ThreadPoolExecutor(threads) as pool:
+        return np.concatenate(list(pool.map(block, range(0, len(users), BLOCK_USERS))))
+
+
+def explain(best: np.ndarray, told: Told) -> None:
+    """The own item that speaks most for each place of everybody's list; part of what candidates do."""
+    recipe, taken = als_alone(), read("interactions")
+    stored = load_model(recipe, {name: read(name) for name in ("item_factors", "item_weights", "item_features")})
+    user = np.asarray(taken["user_id"].combine_chunks().dictionary_encode().indices)
+    moments = taken["last_time"].cast(pa.int64()).to_numpy()
+    people = people_of(user, taken["item_idx"].to_numpy(), moments, moments, len(best), stored)
+    vectors = np.zeros((len(best), FACTORS), np.float32)
+    rows, item = np.repeat(np.arange(len(best)), best.shape[1]), best.ravel()
+    known = (item >= 0) & (item < len(stored.item_idx))
+    with clock("ours: because_of, 1 thread", told):
+        reasons(stored.with_users({"als": vectors}), people, rows[known], item[known], np.zeros(known.sum(), int))
+
+
+def mllib(cells: sp.csr_matrix, spark, told: Told) -> None:
+    frame = peers.mllib_frame(spark, cells)
+    with clock("MLlib: ALS fit", told):
+        model = peers.mllib_als(frame, FACTORS)
+    with clock("MLlib: recommendForAllUsers", told):
+        peers.mllib_recommend(model, N_LISTED)
+    frame.unpersist()
 
 
 @contextmanager
-def clock(name: str, told: Callable[[str, float], None]):
-    started = time.perf_counter()
-    yield
-    told(name, time.perf_counter() - started)
-    print(f"  {name:<32}{time.perf_counter() - started:9.2f} s", flush=True)
+def clock(name: str, told: Told):
+    with Meter(own=True) as cost:
+        yield
+    told(name, cost)
+    print(f"  {name:<32}{cost.seconds:9.2f} s", flush=True)
+
+
+def als_alone() -> Recipe:
+    return Recipe({"als": Setting(fit_als, {"factors": FACTORS, "alpha": 1})}, Choice("single", "score_als", ()), [])
 
 
 def inputs(cells: sp.csr_matrix) -> dict[str, pa.Table]:
@@ -121,7 +171,6 @@ def inputs(cells: sp.csr_matrix) -> dict[str, pa.Table]:
     moments = begin_us + np.random.default_rng(1).integers(0, 29 * 86_400, n) * 1_000_000
     user_ids = pa.array([f"{user:032x}" for user in range(cells.shape[0])]).take(pa.array(coo.row))
     names = pa.array([f"i{item:06d}" for item in range(cells.shape[1])])
-    als = Recipe({"als": Setting(fit_als, {"factors": FACTORS, "alpha": 1})}, Choice("single", "score_als", ()), [])
     events = {name: pa.repeat(value, n) for name, value in KIND.items() if value}
     events |= {"user_id": user_ids, "item_id": names.take(pa.array(coo.col)), "event_time": moments}
     ones = dict.fromkeys(("weight_micro", "n_events"), np.full(n, 1))
@@ -131,7 +180,7 @@ def inputs(cells: sp.csr_matrix) -> dict[str, pa.Table]:
         "interactions": filled("interactions", taken | {"n_purchases": np.zeros(n, int)}),
         "item_dictionary": filled("item_dictionary", {"item_id": names, "item_idx": np.arange(len(names))}),
         "event_weights": pa.Table.from_pylist([KIND | {"weight_micro": 1_000_000}], schema("event_weights")),
-        "recipe": pa.Table.from_pylist([to_row(als)], schema("recipe")),
+        "recipe": pa.Table.from_pylist([to_row(als_alone())], schema("recipe")),
     }
     nothing = ("items", "users", "content_neighbors", "segment_lists")
     return found | {name: schema(name).empty_table() for name in nothing}
@@ -177,20 +226,18 @@ def check_cosine(pairs: dict, similarity: sp.csr_matrix) -> None:
     print(f"  cosine: {both.mean():.4%} of our pairs are implicit's, too; at most {apart:.1e} apart")
 
 
-def report(seconds: dict[str, list[float]], sizes: dict) -> None:
-    """Ratios of ours to the library's just before it."""
-    names = list(seconds)
-    ratios = {
-        ours: median(seconds[ours]) / median(seconds[theirs])
-        for theirs, ours in zip(names[::2], names[1::2], strict=True)
+def report(costs: dict[str, list[Cost]], sizes: dict) -> None:
+    told = {
+        "sizes": sizes | {"iterations": ALS_ITERATIONS, "listed": N_LISTED},
+        "machine": platform.platform(),
+        "faiss": "installed" if peers.FAISS else "not installed",
+        "mllib": "ran" if sizes["cells"] <= MLLIB_CELLS else f"not run: more than {MLLIB_CELLS:,} cells",
+        "costs": {name: [asdict(one) for one in some[1:] or some] for name, some in costs.items()},
     }
-    for name, ratio in ratios.items():
-        print(f"{name:<32}{ratio:6.2f} x the library's")
     target = FOLDER / "kernels.json"
-    told = {"sizes": sizes, "machine": platform.platform(), "seconds": seconds, "ratios": ratios}
-    target.write_text(json.dumps(told, indent=2) + "\n")
-    print(f"written to {target}")
+    target.write_text(json.dumps(told, indent=1) + "\n")
+    print(f"\n{kernel_table(told)}\nwritten to {target}")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded(lambda: main(sys.argv[1:])))

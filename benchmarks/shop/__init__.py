@@ -1,0 +1,1 @@
+"""A generated shop of any size, written straight into a lake; see ``benchmarks.shop.stock``."""
