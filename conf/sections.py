@@ -60,9 +60,7 @@ class Spark(Section):
     quick_below_events: Annotated[int, between(0, 1_000_000_000)]
     shuffle_partitions: Annotated[int, between(1, 100_000)]
     s3a_jars: str
-    options: dict[Annotated[str, Field(pattern=r"^spark\.")], str] = Field(
-        description='a table of text with keys that begin with spark., as JSON such as {"spark.executor.memory": "4g"}'
-    )
+    options: dict[Annotated[str, Field(pattern=r"^spark\.")], str] = Field(description="a table of spark.… = text")
 
 
 class Ingest(Section):
