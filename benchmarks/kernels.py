@@ -205,7 +205,8 @@ def write(tables: dict[str, pa.Table]) -> None:
 
 
 def read(name: str) -> pa.Table:
-    return pq.read_table(FOLDER / f"{name}.parquet")
+    texts = [field.name for field in schema(name) if field.type == pa.string()] if name == "events" else []
+    return pq.read_table(FOLDER / f"{name}.parquet", read_dictionary=texts)  # events as ``rim.event_parts`` reads them
 
 
 def lists(spark) -> None:
