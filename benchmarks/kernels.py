@@ -38,10 +38,9 @@ from jobs.kernels.pairs import top_pairs
 from jobs.kernels.recipe.block_topk import by_length, topk_product
 from jobs.kernels.recipe.choose import Choice
 from jobs.kernels.recipe.grid import Setting
-from jobs.kernels.recipe.reasons import reasons
 from jobs.kernels.recipe.recommend import Recipe
 from jobs.kernels.recipe.sources import ALS_ITERATIONS, fit_als
-from jobs.kernels.recipe.stored import load_model, people_of, to_row
+from jobs.kernels.recipe.stored import to_row
 from jobs.rim.runner import EVENT_COLUMNS
 from jobs.rim.spark_session import spark_session
 from schemas.arrow import arrow_schema
@@ -92,9 +91,10 @@ def compare(cells: sp.csr_matrix, spark, repeat: int, told: Told) -> None:
     with clock("implicit: recommend", told):
         peers.implicit_recommend(theirs, cells, N_LISTED)
     with clock("ours: factors to candidates", told):
-        lists(spark)
-    best = products(theirs.user_factors, theirs.item_factors, cells, told)
-    explain(best, told)
+        lists(spark, explain=False)
+    with clock("ours: the same with because_of", told):
+        lists(spark, explain=True)
+    products(theirs.user_factors, theirs.item_factors, cells, told)
     with clock("implicit: cosine neighbors", told):
         similarity = peers.implicit_cosine(cells, N_NEIGHBORS)
     coo = cells.tocoo()
@@ -105,42 +105,27 @@ def compare(cells: sp.csr_matrix, spark, repeat: int, told: Told) -> None:
         mllib(cells, spark, told)
 
 
-def products(users: np.ndarray, items: np.ndarray, cells: sp.csr_matrix, told: Told) -> np.ndarray:
-    """Everybody's best by the same vectors; item codes ``(n_users, N_LISTED)``, what people have left out."""
+def products(users: np.ndarray, items: np.ndarray, cells: sp.csr_matrix, told: Told) -> None:
+    """Everybody's best by the same vectors, what people have left out."""
     for threads in (1, 2):
         with clock(f"bare product, {threads} thread{'s' * (threads > 1)}", told):
             peers.product(users, items, threads)
         with clock(f"ours: topk_product, {threads} thread{'s' * (threads > 1)}", told):
-            found = best_of_all(users, items, cells, threads)
+            best_of_all(users, items, cells, threads)
     if peers.FAISS:
         with clock("faiss: exact inner product", told):
             peers.faiss_best(users, items, N_LISTED)
-    return found
 
 
-def best_of_all(users: np.ndarray, items: np.ndarray, cells: sp.csr_matrix, threads: int) -> np.ndarray:
+def best_of_all(users: np.ndarray, items: np.ndarray, cells: sp.csr_matrix, threads: int) -> None:
     ordered = by_length(items)
 
-    def block(start: int) -> np.ndarray:
+    def block(start: int) -> None:
         rows = slice(start, start + BLOCK_USERS)
-        return topk_product(users[rows], ordered, cells[rows], N_LISTED)[0]
+        topk_product(users[rows], ordered, cells[rows], N_LISTED)
 
     with ThreadPoolExecutor(threads) as pool:
-        return np.concatenate(list(pool.map(block, range(0, len(users), BLOCK_USERS))))
-
-
-def explain(best: np.ndarray, told: Told) -> None:
-    """The own item that speaks most for each place of everybody's list; part of what candidates do."""
-    recipe, taken = als_alone(), read("interactions")
-    stored = load_model(recipe, {name: read(name) for name in ("item_factors", "item_weights", "item_features")})
-    user = np.asarray(taken["user_id"].combine_chunks().dictionary_encode().indices)
-    moments = taken["last_time"].cast(pa.int64()).to_numpy()
-    people = people_of(user, taken["item_idx"].to_numpy(), moments, moments, len(best), stored)
-    vectors = np.zeros((len(best), FACTORS), np.float32)
-    rows, item = np.repeat(np.arange(len(best)), best.shape[1]), best.ravel()
-    known = (item >= 0) & (item < len(stored.item_idx))
-    with clock("ours: because_of, 1 thread", told):
-        reasons(stored.with_users({"als": vectors}), people, rows[known], item[known], np.zeros(known.sum(), int))
+        list(pool.map(block, range(0, len(users), BLOCK_USERS)))
 
 
 def mllib(cells: sp.csr_matrix, spark, told: Told) -> None:
@@ -209,13 +194,14 @@ def read(name: str) -> pa.Table:
     return pq.read_table(FOLDER / f"{name}.parquet", read_dictionary=texts)  # events as ``rim.event_parts`` reads them
 
 
-def lists(spark) -> None:
-    """Everybody's best, written by Spark."""
+def lists(spark, explain: bool) -> None:
+    """Everybody's best, written by Spark; with the own item that speaks most for each place, if asked."""
     given = {name: read(name) for name in candidates.JOB.arrow_inputs} | {"rules": load_rules(SHIPPED)}
     given |= {
         name: spark.read.schema(spark_schema(TABLES[name])).parquet(str(FOLDER / f"{name}.parquet")) for name in SPARK
     }
-    found = candidates.transform(given, NIGHT, SETTINGS)["candidates"]
+    wanted = SETTINGS.candidates.model_copy(update={"explain": explain})
+    found = candidates.transform(given, NIGHT, SETTINGS.model_copy(update={"candidates": wanted}))["candidates"]
     found.write.mode("overwrite").parquet(str(FOLDER / "candidates"))
 
 

@@ -106,6 +106,7 @@ class Candidates(Section):
     n_items: Annotated[int, between(20, 1_000)]
     n_new: Annotated[int, between(0, 1_000)]
     block_users: Annotated[int, between(16, 100_000)]
+    explain: bool
 
 
 class Evaluate(Section):

@@ -111,7 +111,8 @@ def propose_block(block: pa.RecordBatch, night: Night) -> pa.RecordBatch:
         people, *out = read_block(block, night)
         model = night.stored.with_users(vectors)
         barred = barred_cells(people, *out, night.stored)
-        best = first(night.recipe, model, people, np.arange(block.num_rows), night.wanted.n_items, barred)
+        wanted = night.wanted.n_items, barred, night.wanted.explain
+        best = first(night.recipe, model, people, np.arange(block.num_rows), *wanted)
         new = night.new.alike(people, night.wanted.n_new, *out)
     return to_batch(block["user_id"], in_one(best, new, night.stored))
 

@@ -6,7 +6,7 @@ import pytest
 from lake_fixtures import rows
 
 from jobs.kernels import pairs
-from jobs.kernels.because import gram, strongest_reasons
+from jobs.kernels.because import gram, solved, strongest_reasons
 from jobs.kernels.statistics import (
     content_statistics,
     neighbor_statistics,
@@ -47,6 +47,15 @@ def test_reasons_are_the_greatest_terms_of_the_closed_form(seed):
     confidence = 1 + 2 * random.random(6)
     reasons = strongest_reasons(factors[proposed], factors[own], confidence, gram(factors, 0.1))
     assert reasons.tolist() == closed_form(factors, own, confidence, 0.1, proposed).argmax(axis=1).tolist()
+
+
+@pytest.mark.parametrize("n_own", [1, 3, 4, 6])
+def test_reasons_of_few_items_are_those_of_the_whole_system(n_own):
+    random = np.random.default_rng(n_own)
+    factors, own = random.normal(size=(10, 4)), np.arange(n_own)
+    confidence, shared = 1 + 2 * random.random(n_own), gram(factors, 0.1)
+    told = factors, factors[own], confidence, shared
+    assert strongest_reasons(*told, solved(factors, shared)[own]).tolist() == strongest_reasons(*told).tolist()
 
 
 def test_terms_add_up_to_the_users_score():

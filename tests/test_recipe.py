@@ -88,6 +88,15 @@ def test_ease_is_the_closed_form():
     assert dense(sources.fit_ease(past, ridge=2), past)[:, :4] == pytest.approx(cells @ weights, abs=1e-5)
 
 
+def test_ease_leaves_out_what_few_take_of_a_catalogue_it_cannot_afford(monkeypatch):
+    past = past_of()
+    monkeypatch.setattr(sources, "EASE_MAX_ITEMS", 3)
+    kept = np.sort(np.argsort(-past.item_users, kind="stable")[:3])
+    weights = sources.fit_ease(past, ridge=1.0).weights.toarray()
+    assert set(np.flatnonzero(weights.any(axis=1)).tolist()) <= set(kept.tolist())
+    assert weights[np.ix_(kept, kept)].any()
+
+
 def test_walk_is_three_steps_with_popularity_held_down():
     past = past_of()
     cells = past.user_items.toarray().astype(float)
@@ -298,8 +307,8 @@ def test_what_two_sources_place_well_is_fused_first():
 
 
 def test_the_grid_leaves_out_what_a_large_catalogue_cannot_afford():
-    assert "ease" in grid.tried(grid.EASE_MAX_ITEMS)
-    assert not [name for name in grid.tried(grid.EASE_MAX_ITEMS + 1) if "ease" in name]
+    assert "ease" in grid.tried(sources.EASE_MAX_ITEMS)
+    assert not [name for name in grid.tried(sources.EASE_MAX_ITEMS + 1) if "ease" in name]
     assert ranker.directions(("score_als", "place_als", "item_age")) == [1, -1, 0]
     assert str(grid.GRID["walk"][0]) == "walk(beta=0.2)"
 

@@ -20,6 +20,7 @@ def begins_of(user: np.ndarray, n_users: int) -> np.ndarray:
 
 def user_order(user: np.ndarray, item: np.ndarray, time_s: np.ndarray, n_users: int) -> np.ndarray | None:
     """The rows by user, then time, then item, equals as they stand; None where they stand so already."""
+    user, item, time_s = compiled_for(user, item, time_s)
     if in_order(user, item, time_s):
         return None
     begins = begins_of(user, n_users)
@@ -28,8 +29,15 @@ def user_order(user: np.ndarray, item: np.ndarray, time_s: np.ndarray, n_users: 
     return order
 
 
+def compiled_for(user: np.ndarray, item: np.ndarray, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the types these loops are compiled for, once; copies only where they are others."""
+    parts = (user, np.int32), (item, np.int32), (time_s, np.float64)
+    return tuple(np.require(part, kind, "CW") for part, kind in parts)
+
+
 def cell_order(item: np.ndarray, n_items: int, begins: np.ndarray) -> np.ndarray:
     """Rows by user, which begin there, then by item, equals as they stand."""
+    item = np.require(item, np.int32, "CW")
     by_item = by_code(item, begins_of(item, n_items))
     user = np.repeat(np.arange(len(begins) - 1, dtype=np.int32), np.diff(begins))
     return by_item[by_code(user[by_item], begins)]

@@ -13,7 +13,6 @@ from jobs.kernels.recipe.past import Past
 TUNING_CUTS = (0.6, 0.8)
 TUNING_USERS = 400
 TUNED_FOR = 10  # NDCG at
-EASE_MAX_ITEMS = 12_000  # a dense inverse: its cost grows with the cube
 BLOCK_USERS = 512
 
 
@@ -55,7 +54,7 @@ WIDE = ("als", "als_fading", "together", "bm25", "walk", "walk_fading", "baskets
 
 def tried(n_items: int) -> dict[str, tuple[Setting, ...]]:
     """The part of the grid this catalogue can afford."""
-    return {name: GRID[name] for name in (NARROW if n_items <= EASE_MAX_ITEMS else WIDE)}
+    return {name: GRID[name] for name in (NARROW if n_items <= sources.EASE_MAX_ITEMS else WIDE)}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from jobs.kernels.compiled import kernel
-from jobs.kernels.grouping import begins_of, cell_order, user_order
+from jobs.kernels.grouping import begins_of, cell_order, compiled_for, user_order
 from jobs.kernels.recipe.affinities import Affinities, of_past
 from jobs.kernels.recipe.context import Context
 from jobs.kernels.recipe.people import DAY_S, People
@@ -23,6 +23,7 @@ class Past(People):
         n_items: int,
         context: Context | None = None,
     ):
+        user, item, time_s = compiled_for(user, item, time_s)
         order = user_order(user, item, time_s, n_users)
         if order is not None:
             user, item, time_s = user[order], item[order], time_s[order]

@@ -30,7 +30,7 @@ def withhold(events: Events, n_probes: int, seed: int) -> Withheld:
         return Withheld(np.ones(len(events.user), bool), nobody, nobody, nobody)
     order = user_order(events.user, events.item, events.time_s, events.n_users)
     order = np.arange(len(events.user)) if order is None else order
-    item, day = events.item[order], (events.time_s[order] // DAY_S).astype(np.int32)
+    item, day = events.item[order].astype(np.int32), (events.time_s[order] // DAY_S).astype(np.int32)
     begins = begins_of(events.user, events.n_users)
     user, fresh, tail = fresh_items(item, day, begins, events.n_items)
     users = np.sort(np.random.default_rng(seed).permutation(np.unique(user))[:n_probes])

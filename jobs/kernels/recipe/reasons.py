@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import scipy.sparse as sp
 
-from jobs.kernels.because import gram, strongest_reasons
+from jobs.kernels.because import gram, solved, strongest_reasons
 from jobs.kernels.recipe.candidates import Slice
 from jobs.kernels.recipe.model import FAR, Model
 from jobs.kernels.recipe.people import DAY_S, People
@@ -59,7 +59,10 @@ def strongest(contributions: sp.csr_matrix) -> np.ndarray:
 
 
 def by_factors(source: ByFactors, model: Model, people: People, user: np.ndarray, item: np.ndarray) -> np.ndarray:
-    items, shared = source.items.astype(np.float64), gram(source.items, ALS_RIDGE)
+    if not source.kept:
+        shared = gram(source.items, ALS_RIDGE)
+        source.kept["reasons"] = source.items.astype(np.float64), shared, solved(source.items, shared)
+    items, shared, alone = source.kept["reasons"]
     starts = np.searchsorted(people.cell_user, np.arange(people.n_users + 1))
     found = np.full(len(user), NOBODY, np.int64)
     bounds = np.flatnonzero(np.diff(user, prepend=NOBODY, append=NOBODY))
@@ -68,7 +71,8 @@ def by_factors(source: ByFactors, model: Model, people: People, user: np.ndarray
         own = people.cell_item[cells]
         if len(own):
             confidence = confidences(source, model.cut_s - people.cell_last[cells])
-            found[begin:end] = own[strongest_reasons(items[item[begin:end]], items[own], confidence, shared)]
+            of_own = items[own], confidence, shared, alone[own]
+            found[begin:end] = own[strongest_reasons(items[item[begin:end]], *of_own)]
     return found
 
 

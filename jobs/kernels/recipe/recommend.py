@@ -13,7 +13,7 @@ from jobs.kernels.recipe.labels import Events, label, sample, split
 from jobs.kernels.recipe.model import Model, fit_model
 from jobs.kernels.recipe.people import People
 from jobs.kernels.recipe.ranker import Labeled, fit_rankers, order
-from jobs.kernels.recipe.reasons import reasons, speakers
+from jobs.kernels.recipe.reasons import NOBODY, reasons, speakers
 
 CUTS = (0.5, 0.6, 0.7, 0.8, 0.9)  # shares of the known events; what follows, to the end, is what a cut is judged by
 SLICE_USERS = 700
@@ -137,16 +137,22 @@ class Best:
 
 
 def first(
-    recipe: Recipe, model: Model, people: People, users: np.ndarray, n: int, barred: sp.csr_matrix | None = None
+    recipe: Recipe,
+    model: Model,
+    people: People,
+    users: np.ndarray,
+    n: int,
+    barred: sp.csr_matrix | None = None,
+    explain: bool = True,
 ) -> Best:
-    """The ``n`` best candidates of each of ``users`` with their reasons; ``barred`` as in ``candidates``."""
+    """The ``n`` best candidates of each of ``users``, with their reasons if asked; ``barred`` as in ``candidates``."""
     part = looked_at(recipe, model, people, users, n, barred)
     values, rows, places = ordered(recipe, part, n)
     user, item = part.user[rows], part.item[rows]
     name = lone_source(recipe, model)
     speaker = speakers(part, 1 if name else len(model.sources))[rows]
     speaker = np.where(speaker >= 0, list(model.sources).index(name), speaker) if name else speaker
-    reason = reasons(model, people, users[user], item, speaker)
+    reason = reasons(model, people, users[user], item, speaker) if explain else np.full(len(user), NOBODY)
     return Best(user, places, item, scaled(values, part.user, len(users))[rows], speaker, reason)
 
 

@@ -4,7 +4,7 @@ Each is fitted on a ``Past`` and scores users over all items. Repeats of fits on
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +17,7 @@ from jobs.kernels.recipe.top_product import top_product
 N_NEIGHBORS = 200  # item-to-item weights kept of each row
 SEED = 0
 ALS_ITERATIONS = 10
+EASE_MAX_ITEMS = 12_000  # a dense inverse: its cost grows with the cube
 FEWEST_PAIR = 2  # users who share a pair that counts
 ALS_RIDGE = 1.0
 
@@ -25,12 +26,14 @@ ALS_RIDGE = 1.0
 class ByFactors:
     """``users`` ``(n_users, factors)``, by the positions of the people who are scored, and ``items``.
 
-    ``options`` are those it was fitted with: ``alpha``, and ``days`` where confidence fades.
+    ``options`` are those it was fitted with: ``alpha``, and ``days`` where confidence fades. ``kept`` is for what is
+    worked out of the items alone: copies for other users share it.
     """
 
     users: np.ndarray
     items: np.ndarray
     options: Mapping[str, float | None]
+    kept: dict = field(default_factory=dict, compare=False, repr=False)
 
     def score(self, people: People, users: np.ndarray) -> np.ndarray:
         return self.users[users] @ self.items.T
@@ -64,11 +67,16 @@ def fit_als(past: Past, factors: int, alpha: float, days: float | None = None) -
 
 
 def fit_ease(past: Past, ridge: float, days: float | None = None) -> ByNeighbors:
-    """Steck 2019, on all cells alike or on faded ones; of each row the strongest weights, either sign."""
+    """Steck 2019, on all cells alike or on faded ones; of each row the strongest weights, either sign.
+
+    Of a catalogue beyond ``EASE_MAX_ITEMS`` the items most people took: a recipe may be learned from a sample that
+    knows fewer of them than the night.
+    """
     import scipy.linalg as sl
     from threadpoolctl import threadpool_limits
 
-    live = np.flatnonzero(past.item_users > 0)
+    n_live = min(np.count_nonzero(past.item_users), EASE_MAX_ITEMS)
+    live = np.sort(np.argsort(-past.item_users, kind="stable")[:n_live])
     cells = past.user_items if days is None else past.matrix(np.sqrt(past.fading(days)))
     gram = (cells[:, live].T @ cells[:, live]).toarray().astype(np.float32)
     gram[np.diag_indices(len(gram))] += ridge
