@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 from conf.settings import Settings
 from jobs.rim.base import find_base, settled
+from jobs.rim.disk import check_disk
 from jobs.rim.lake import Lake
 from jobs.rim.lineage import LIVE_RECIPE, MAKERS, RAW, Job, Lineage, code_version, job, settings_hash
 from jobs.rim.manifest import Batch, DataFile, Manifest, iso
 from jobs.rim.means import Means
 from jobs.rim.memory import MemoryWatch, kernel_bytes, watched
-from jobs.rim.spark_session import spark_session
+from jobs.rim.spark_session import FOLDER, spark_session
 from schemas.tables import SCHEMA_VERSION, TABLES
 
 LONGEST_UPLOAD = timedelta(days=1)  # of one file; whoever began an earlier one is not there any more
@@ -122,6 +123,7 @@ def read_inputs(of: Job, lineage: Lineage, session) -> Mapping:
     local = of.arrow_inputs if of.engine == "spark" else of.inputs
     base = find_base(of, lineage) if of.base else None
     start = base.start if base else lineage.window_start(of)
+    check_disk(of, lineage, start, FOLDER)
 
     def read(table: str):
         return (

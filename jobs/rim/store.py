@@ -39,14 +39,14 @@ class FileStore:
         """Where Spark finds the key: Hadoop wants a path as it is, not percent-encoded."""
         return f"file://{self.root / key}"
 
-    def make_room(self) -> None:
-        """Raise TemporaryError when the disk has less room than the settings ask for, before it is filled."""
+    def make_room(self, n_bytes: int = 0) -> None:
+        """Raise TemporaryError when the disk, before it is filled, has less room than that and the settings ask for."""
         self.root.mkdir(parents=True, exist_ok=True)
         free_mb = shutil.disk_usage(self.root).free >> 20
-        if free_mb < self.min_free_mb:
-            raise TemporaryError(
-                f"{self.root} has {free_mb} MiB free; lake.min_free_mb asks for {self.min_free_mb}: free some space"
-            )
+        if free_mb < self.min_free_mb + (n_bytes >> 20):
+            told = f"{self.root} has {free_mb} MiB free; lake.min_free_mb asks for {self.min_free_mb}"
+            more = f" beside the {n_bytes >> 20} that may be written" if n_bytes >> 20 else ""
+            raise TemporaryError(f"{told}{more}: free some space")
 
     def prepare(self, key: str) -> None:
         """Make the folder of a key that ``fs`` will write."""
@@ -118,7 +118,7 @@ class S3Store:
     def uri(self, key: str) -> str:
         return f"s3a://{self.base}/{key}"
 
-    def make_room(self) -> None:
+    def make_room(self, n_bytes: int = 0) -> None:
         """A bucket does not fill up."""
 
     def prepare(self, key: str) -> None:
