@@ -71,7 +71,7 @@ def command(folder: Path, *argv: str) -> subprocess.CompletedProcess:
         "PYTHONPATH": str(ROOT),
         "NIGHTSHELF_LAKE__URI": str(folder / "lake"),
         "NIGHTSHELF_LAKE__MIN_FREE_MB": "0",
-        "NIGHTSHELF_SPARK__DRIVER_MEMORY_MB": "768",
+        "NIGHTSHELF_RESOURCES__MEMORY_GB": "3",
         "NIGHTSHELF_SPARK__SHUFFLE_PARTITIONS": QUICK["spark.sql.shuffle.partitions"],
         "SPARK_CONF_DIR": str(folder / "conf"),
         "TZ": "Pacific/Kiritimati",
