@@ -5,8 +5,7 @@ usage: python -m benchmarks.scaling     EVENTS="1000000 10000000 100000000" in t
 The first night finds 60 days of events, the second one day more. Users are a hundredth of the events, items a fiftieth
 up to 100,000. Events are written straight into the lake (``benchmarks.shop.stock``); what follows runs as in the DAG,
 but one task after another, up to a Redis of its own. ``recipe`` and ``evaluate`` are made once a week and counted
-apart; they learn from a sample of RECIPE_EVENTS events (default 100000: one that knows too few of the items would
-choose EASE, which no catalogue of 100,000 can afford).
+apart; they learn from a sample of RECIPE_EVENTS events (default 100000). ``resources.memory_gb`` is 16 if not set.
 
 Writes ``.nightshelf/bench/scaling.json`` after every task, and draws it.
 """
@@ -36,7 +35,7 @@ DAYS = 60
 FIRST_NIGHT = datetime.fromisoformat("2026-01-31T00:00:00+00:00")  # the end of the last of so many days
 NAMESPACE = "ns-bench"
 LEAST_EVENTS = 10_000
-EVENTS, RECIPE_EVENTS = "1000000", "100000"
+EVENTS, RECIPE_EVENTS, MEMORY_GB = "1000000", "100000", "16"
 BYTES_AN_EVENT = 400  # of disk, all tables of two nights and what Spark spills between
 SECONDS_AN_EVENT = 6e-5  # on two cores, beside what starting costs
 STARTING_S = 240
@@ -64,7 +63,8 @@ def run(sizes: list[int]) -> int:
     with house.lock("make bench"):
         house.make_secret()
         env = house.environment(FOLDER, NAMESPACE) | {"JAVA_HOME": java.find_java_home()}
-        env = {"NIGHTSHELF_RECIPE__MAX_EVENTS": os.environ.get("RECIPE_EVENTS") or RECIPE_EVENTS} | env
+        learned = os.environ.get("RECIPE_EVENTS") or RECIPE_EVENTS
+        env = {"NIGHTSHELF_RECIPE__MAX_EVENTS": learned, "NIGHTSHELF_RESOURCES__MEMORY_GB": MEMORY_GB} | env
         series = Series(env)
         for n_events in sizes:
             measure(n_events, env, series)
