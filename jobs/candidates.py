@@ -23,7 +23,7 @@ from conf.settings import Candidates, Settings
 from jobs.kernels.recipe.fresh import NewItems, new_items
 from jobs.kernels.recipe.people import People
 from jobs.kernels.recipe.reasons import NOBODY
-from jobs.kernels.recipe.recommend import Best, Recipe, first
+from jobs.kernels.recipe.recommend import Best, Recipe, first, lone_source
 from jobs.kernels.recipe.stored import Stored, from_row, load_model, people_of
 from jobs.kernels.rules.night import rebuy_tonight
 from jobs.kernels.rules.rebuy import NEVER, Rebuy
@@ -54,8 +54,7 @@ def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict[str,
     stored = load_model(recipe, inputs)
     rebuy = rebuy_tonight(inputs["rules"], inputs["items"], inputs["item_dictionary"], as_of)
     night = Night(recipe, stored, new_items(inputs["content_neighbors"], stored), rebuy, settings.candidates)
-    factors = inputs["user_factors"].groupBy("user_id").pivot("source", list(stored.by_vector)).agg(F.first("vector"))
-    people = histories(inputs["interactions"]).join(factors, "user_id", how="left")
+    people = histories(inputs["interactions"]).join(vectors(inputs["user_factors"], night), "user_id", how="left")
     shared = people.sparkSession.sparkContext.broadcast(night)
     # A number: all of settings would take the secret along to every executor.
     block_users = max(min(settings.candidates.block_users, task_bytes(settings) // USER_BYTES), 1)
@@ -71,6 +70,13 @@ def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict[str,
     return {"candidates": known.unionByName(lists_for(newcomers, inputs["segment_lists"]))}
 
 
+def vectors(user_factors: DataFrame, night: "Night") -> DataFrame:
+    """One row a user, a column for each kind of vector that plays a part tonight."""
+    if not night.by_vector:
+        return user_factors.where("false").select("user_id")
+    return user_factors.groupBy("user_id").pivot("source", list(night.by_vector)).agg(F.first("vector"))
+
+
 def lists_for(newcomers: DataFrame, lists: DataFrame) -> DataFrame:
     """The list of their kind for users who like nothing so far."""
     nobody = F.transform("items", lambda _: F.lit(NOBODY)).alias("because_of")
@@ -80,10 +86,10 @@ def lists_for(newcomers: DataFrame, lists: DataFrame) -> DataFrame:
 
 
 def histories(interactions: DataFrame) -> DataFrame:
-    """One row per user who likes anything: parallel lists, by item, of what they dealt with."""
+    """One row per user who likes anything: parallel lists, in any order, of what they dealt with."""
     bought_us = F.coalesce(F.unix_micros("last_purchase_time"), F.lit(NEVER)).alias("bought_us")
     times = (F.unix_micros("first_time").alias("first_us"), F.unix_micros("last_time").alias("last_us"))
-    cells = F.sort_array(F.collect_list(F.struct("item_idx", "weight_micro", *times, bought_us)))
+    cells = F.collect_list(F.struct("item_idx", "weight_micro", *times, bought_us))
     lists = (
         F.col(f"cells.{name}").alias(name) for name in ("item_idx", "weight_micro", "first_us", "last_us", "bought_us")
     )
@@ -101,13 +107,19 @@ class Night:
     rebuy: Rebuy
     wanted: Candidates
 
+    @property
+    def by_vector(self) -> tuple[str, ...]:
+        """The names of the vectors users need: all, or those of the source that ranks alone."""
+        name = lone_source(self.recipe, self.stored.model)
+        return tuple(kind for kind in self.stored.by_vector if name in (None, kind))
+
 
 def propose_block(block: pa.RecordBatch, night: Night) -> pa.RecordBatch:
     """The best candidates of a block of users, one row a user and source that speaks most for any of them."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, "blas"):
-        vectors = {name: vectors_of(block[name], night.stored.width(name)) for name in night.stored.by_vector}
+        vectors = {name: vectors_of(block[name], night.stored.width(name)) for name in night.by_vector}
         people, *out = read_block(block, night)
         model = night.stored.with_users(vectors)
         barred = barred_cells(people, *out, night.stored)
@@ -119,19 +131,27 @@ def propose_block(block: pa.RecordBatch, night: Night) -> pa.RecordBatch:
 
 @dataclass(frozen=True)
 class Rows:
-    """Parallel arrays by user, then score: positions of users, item_idx, scores, sources, reasons' item_idx."""
+    """Parallel arrays: positions of users, item_idx, scores, positions of sources in ``names``, reasons' item_idx.
+
+    Those of one user and source stand by falling score.
+    """
 
     user: np.ndarray
     item: np.ndarray
     score: np.ndarray
     source: np.ndarray
     because: np.ndarray
+    names: list[str]
 
 
 def in_one(best: Best, new: tuple, stored: Stored) -> Rows:
     """The recipe's candidates and, below the last of each user, the new items."""
     user, item, alike, reason = new
-    shown = np.array([*(SHOWN_AS.get(name, name) for name in stored.model.sources), POPULAR])
+    shown = [*(SHOWN_AS.get(name, name) for name in stored.model.sources), POPULAR, CONTENT]
+    names = sorted(set(shown))
+    place = np.array([names.index(name) for name in shown])
+    by_score = np.lexsort((item, -alike, user))
+    user, item, alike, reason = user[by_score], item[by_score], alike[by_score], reason[by_score]
     last = np.ones(max(user.max(initial=0), best.user.max(initial=0)) + 1)
     np.minimum.at(last, best.user, best.score)
     reasons = np.concatenate([best.reason, reason])
@@ -140,8 +160,9 @@ def in_one(best: Best, new: tuple, stored: Stored) -> Rows:
         np.concatenate([best.user, user]),
         np.concatenate([stored.item_idx[best.item], item]),
         np.concatenate([best.score, BELOW * alike * last[user]]),
-        np.concatenate([shown[best.speaker], np.full(len(user), CONTENT)]),
+        np.concatenate([place[:-1][best.speaker], np.full(len(user), place[-1])]),
         known[reasons],
+        names,
     )
 
 
@@ -173,13 +194,13 @@ def vectors_of(lists: pa.ListArray, width: int) -> np.ndarray:
 
 
 def to_batch(user_ids: pa.Array, rows: Rows) -> pa.RecordBatch:
-    names, source = np.unique(rows.source, return_inverse=True)
-    order = np.lexsort((rows.item, -rows.score, source, rows.user))
-    user, source = rows.user[order], source[order]
-    begins = np.flatnonzero(np.diff(user * len(names) + source, prepend=-1))
+    group = rows.user * len(rows.names) + rows.source
+    order = np.argsort(group, kind="stable")
+    begins = np.flatnonzero(np.diff(group[order], prepend=-1))
+    user, source = np.divmod(group[order][begins], len(rows.names))
     offsets = pa.array(np.append(begins, len(order)), pa.int32())
     lists = (pa.ListArray.from_arrays(offsets, pa.array(c[order])) for c in (rows.item, rows.score, rows.because))
-    columns = (user_ids.take(pa.array(user[begins])), pa.array(names[source[begins]], pa.string()), *lists)
+    columns = (user_ids.take(pa.array(user)), pa.array(np.array(rows.names)[source], pa.string()), *lists)
     schema = arrow_schema(CANDIDATES)
     arrays = [column.cast(field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema.names)

@@ -77,7 +77,10 @@ def by_code(code, begins):
 
 @kernel
 def settle(order, begins, item, time_s, first, last):
-    """Bring the rows of users ``[first, last)`` into the order of time, then item, equals as they stand (heapsort)."""
+    """Bring the rows of users ``[first, last)`` into the order of time, then item, equals as they stand (heapsort).
+
+    What is called time may be any number.
+    """
     for user in range(first, last):
         mine = order[begins[user] : begins[user + 1]]
         for at in range(1, len(mine)):

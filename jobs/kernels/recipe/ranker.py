@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from jobs.kernels.grouping import begins_of, compiled_for, settle
 from jobs.kernels.recipe.candidates import Slice
 from jobs.kernels.recipe.forest import Forest, read_forest
 from jobs.kernels.recipe.labels import Labels
@@ -86,9 +87,10 @@ def standardised(scores: np.ndarray, user: np.ndarray) -> np.ndarray:
 
 def order(part: Slice, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows by user, score descending, item ascending; and the 0-based place within the user of each in that order."""
-    rows = np.lexsort((part.item, -scores, part.user))
-    n = np.bincount(part.user, minlength=len(part.users))
-    return rows, np.arange(len(rows)) - np.repeat(n.cumsum() - n, n)
+    rows, begins = np.arange(len(scores)), begins_of(part.user, len(part.users))
+    _, item, backwards = compiled_for(part.user, part.item, -scores)
+    settle(rows, begins, item, backwards, 0, len(part.users))
+    return rows, np.arange(len(rows)) - np.repeat(begins[:-1], np.diff(begins))
 
 
 def by_place(part: Slice, scores: np.ndarray) -> np.ndarray:
