@@ -11,6 +11,7 @@ import sys
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from datetime import timedelta
 
+import pyarrow as pa
 import pytest
 from redis_server import RedisServer
 from spark_fixture import quick_spark  # noqa: F401
@@ -112,7 +113,7 @@ def test_days_of_the_shop_are_committed_as_ingest_would(tmp_path):
     assert [batch.number for batch in lake.batches()] == [1, 2]
     days = [FIRST_DAY + timedelta(days=day) for day in (0, 2, 3)]
     for batch, start, end in zip(batches, days[:-1], days[1:], strict=True):
-        rows = lake.read_events(2, start, end, ["event_id", "event_time", "user_id", "item_id"])
+        rows = pa.concat_tables(lake.events(2, start, end, ["event_id", "event_time", "user_id", "item_id"]))
         assert rows.num_rows == sum(batch.hours().values()) > 0
         assert len(set(rows["event_id"].to_pylist())) == rows.num_rows
         assert rows["event_time"].to_pylist() == sorted(rows["event_time"].to_pylist())

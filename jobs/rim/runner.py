@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from conf.settings import Settings
+from jobs.rim import spark_session
 from jobs.rim.base import find_base, settled
 from jobs.rim.disk import check_disk
 from jobs.rim.lake import Lake
@@ -14,7 +15,6 @@ from jobs.rim.lineage import LIVE_RECIPE, MAKERS, RAW, Job, Lineage, code_versio
 from jobs.rim.manifest import Batch, DataFile, Manifest, iso
 from jobs.rim.means import Means
 from jobs.rim.memory import MemoryWatch, kernel_bytes, watched
-from jobs.rim.spark_session import FOLDER, spark_session
 from schemas.tables import SCHEMA_VERSION, TABLES
 
 LONGEST_UPLOAD = timedelta(days=1)  # of one file; whoever began an earlier one is not there any more
@@ -46,7 +46,7 @@ class SparkOnDemand:
 
     def __init__(self, stack: ExitStack, settings: Settings, name: str, quick: bool):
         self.started = False
-        self._open = lambda: stack.enter_context(spark_session(settings, name, quick))
+        self._open = lambda: stack.enter_context(spark_session.spark_session(settings, name, quick))
 
     def __call__(self):
         if not self.started:
@@ -123,7 +123,7 @@ def read_inputs(of: Job, lineage: Lineage, session) -> Mapping:
     local = of.arrow_inputs if of.engine == "spark" else of.inputs
     base = find_base(of, lineage) if of.base else None
     start = base.start if base else lineage.window_start(of)
-    check_disk(of, lineage, start, FOLDER)
+    check_disk(of, lineage, start, spark_session.FOLDER)
 
     def read(table: str):
         return (
