@@ -27,6 +27,27 @@ class Mutation(NamedTuple):
 
 MUTATIONS = (
     Mutation(
+        "let memory grow",
+        "jobs/rim/memory.py",
+        "if self._above >= PATIENCE:",
+        "if False:",
+        "test_memory.py",
+    ),
+    Mutation(
+        "show MLlib what is withheld",
+        "jobs/kernels/als_mllib.py",
+        "from_time is null or event_time < from_time",
+        "true",
+        "test_engines.py -k held",
+    ),
+    Mutation(
+        "one share of users for each part",
+        "jobs/kernels/positives.py",
+        "kept = pd.util.hash_array(texts.astype(object)) < share * 2**64",
+        "kept = np.arange(len(texts)) < share * len(texts)",
+        "test_engines.py -k part",
+    ),
+    Mutation(
         "leave the code with the driver",
         "jobs/rim/spark_session.py",
         "session.sparkContext.addPyFile(str(write_archive(FOLDER.absolute())))",
@@ -57,22 +78,22 @@ MUTATIONS = (
     Mutation(
         "swap rank order",
         "jobs/kernels/recipe/ranker.py",
-        "np.lexsort((part.item, -scores, part.user))",
-        "np.lexsort((part.item, scores, part.user))",
+        "compiled_for(part.user, part.item, -scores)",
+        "compiled_for(part.user, part.item, scores)",
         "test_recipe.py",
     ),
     Mutation(
         "fit what is withheld",
         "jobs/kernels/recipe/probes.py",
-        "keep = ~(late & np.isin(events.user, users))",
-        "keep = late | ~late",
+        "keep[order[tail[one] : begins[one + 1]]] = False",
+        "keep[order[tail[one] : begins[one + 1]]] = True",
         "test_fit.py",
     ),
     Mutation(
         "withhold another day than the last",
         "jobs/kernels/recipe/probes.py",
-        "late = day == last[events.user]",
-        "late = day == last[events.user] - 1",
+        "day[tail[user] - 1] == day[begins[user + 1] - 1]",
+        "day[tail[user] - 1] >= day[begins[user + 1] - 1] - 1",
         "test_fit.py",
     ),
     Mutation(
@@ -85,7 +106,7 @@ MUTATIONS = (
     Mutation(
         "a recipe learned anew every night",
         "jobs/rim/lineage.py",
-        "begin = self.as_of - (self.as_of - EPOCH) % period",
+        "begin = self.as_of - (self.as_of - EPOCH) % timedelta(days=days)",
         "begin = self.as_of",
         "test_lineage.py",
     ),
@@ -147,7 +168,7 @@ MUTATIONS = (
         "ordinals = seen.earlier(row_digests) * 0",
         "test_ingest.py",
     ),
-    Mutation("no decay", "jobs/interactions.py", "F.pow(F.lit(0.5),", "F.pow(F.lit(1.0),", "test_interactions.py"),
+    Mutation("no decay", "jobs/interactions.py", "F.lit(2.0**-halvings)", "F.lit(1.0)", "test_interactions.py"),
     Mutation(
         "no cap on a bot's day",
         "jobs/interactions.py",
@@ -158,8 +179,8 @@ MUTATIONS = (
     Mutation(
         "pairs one way only",
         "jobs/kernels/pairs.py",
-        "keep = (item != other)",
-        "keep = (item < other)",
+        "if other != item and n_pair",
+        "if other > item and n_pair",
         "test_cooccurrence.py",
     ),
     Mutation(

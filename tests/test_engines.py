@@ -10,6 +10,7 @@ from lake_fixtures import NIGHT, dictionary, rows
 
 from conf.settings import load_settings
 from jobs import fit
+from jobs.kernels.als_mllib import liked_cells
 from jobs.kernels.engines import BASE_BYTES, EVENT_BYTES, plan, refined
 from jobs.kernels.positives import drawn, positive_events, share_of
 from jobs.kernels.recipe.choose import UNLEARNED, Choice
@@ -110,17 +111,20 @@ def recall(made: dict, source: str) -> float:
     return float(np.mean(hits))
 
 
-def test_what_probes_hold_back_neither_engine_sees(spark):
-    """An item that one user took, on the day that is held back, has no vector."""
-    lone = rows("events", *({"user_id": "u000", "item_id": "i999", "event_time": NIGHT - timedelta(minutes=5)},))
-    told = TOLD | {"events": pa.concat_tables([TOLD["events"], lone]), "item_dictionary": with_item("i999")}
-    means = Means(PLENTY, lambda table: spark.createDataFrame(told[table], spark_schema(TABLES[table])))
-    made = fit.transform(told | {"means": means}, NIGHT, load_settings(fit={"engine": "mllib", "min_probes": N_USERS}))
-    assert N_ITEMS not in made["item_factors"]["item_idx"].to_pylist()
-
-
-def with_item(name: str) -> pa.Table:
-    return dictionary(*ITEMS["item_id"].to_pylist(), name)
+def test_what_is_held_back_is_no_cell(spark):
+    """Of one user what came from a moment on; of all others everything."""
+    begin = NIGHT - timedelta(days=10)
+    frames = [
+        spark.createDataFrame(TOLD[table], spark_schema(TABLES[table])) for table in ("events", "item_dictionary")
+    ]
+    unseen = pa.table({"user_id": ["u000"], "from_time": pa.array([begin], pa.timestamp("us", "UTC"))})
+    cells = liked_cells(*frames, TOLD["event_weights"], unseen).toArrow()
+    assert cells.num_rows > (N_USERS - 1) * N_TAKEN
+    mine = cells.filter(pc.equal(cells["user_id"], "u000"))
+    assert 0 < mine.num_rows < N_TAKEN
+    assert pc.max(mine["last_time"]).as_py() < begin
+    assert pc.max(cells["last_time"]).as_py() > begin
+    assert cells.num_rows - mine.num_rows == (N_USERS - 1) * N_TAKEN
 
 
 # the choice

@@ -3,6 +3,7 @@
 The fit is the night's own; interactions and slates, which Spark makes elsewhere, are made here of the same events.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -87,6 +88,7 @@ def night(shop: Shop, as_of: datetime, spoil=None, n_probes: int = 300) -> Verdi
         commit(lineage, "recipe", rows("recipe", RECIPE))
     fit = job("fit")
     inputs = read_inputs(fit, lineage, None)
+    inputs["events"] = spelled_out(inputs["events"])
     tables = fit.transform(inputs, as_of, settings)
     del tables["measured"]
     if spoil is not None:
@@ -364,8 +366,13 @@ def modest(lake: Lake, shop: Shop, as_of: datetime) -> Lineage:
 
 
 def events_of(shop: Shop, start: datetime, end: datetime) -> pa.Table:
-    parts = shop.lake.events(shop.lake.snapshot(), start, end, TABLES["events"].names)
-    return pa.concat_tables(parts).cast(arrow_schema(TABLES["events"]))
+    return spelled_out(shop.lake.events(shop.lake.snapshot(), start, end, TABLES["events"].names))
+
+
+def spelled_out(parts: Iterable[pa.Table]) -> pa.Table:
+    """Events in one table, text as such."""
+    whole = pa.concat_tables(parts)
+    return whole.cast(pa.schema([arrow_schema(TABLES["events"]).field(name) for name in whole.column_names]))
 
 
 def arrive(lake: Lake, shop: Shop, events: pa.Table) -> None:
