@@ -62,9 +62,11 @@ class MemoryWatch:
         self._ended = threading.Event()
         self._resident = 0  # the most seen at the last close look
         self._above = 0
+        self._looking = threading.Lock()  # who asks for the peak waits for a look that has begun
 
     def reset(self) -> None:
-        self.peak_bytes = self._resident = 0
+        with self._looking:
+            self.peak_bytes = self._resident = 0
 
     def run(self) -> None:
         while not self._ended.wait(INTERVAL_S):
@@ -72,6 +74,10 @@ class MemoryWatch:
 
     def sample(self) -> None:
         """Look once; the third look in a row that finds more than is allowed ends the command."""
+        with self._looking:
+            self._look()
+
+    def _look(self) -> None:
         pids = [os.getpid(), *descendants(os.getpid())]
         resident = sum(map(resident_bytes, pids))  # never less than what is held, and cheap to ask for
         if resident <= min(GROWTH * self._resident, self.limit_bytes):
