@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.rim.memory import held_bytes
+
 EVERY_S = 0.2
 GROWN = 1.02  # times the resident bytes of the last look at PSS
 TICKS_A_S = os.sysconf("SC_CLK_TCK")
@@ -76,7 +78,7 @@ class Meter:
         resident = sum(one.resident for one in mine.values())
         if resident > GROWN * self.resident:
             self.resident = resident
-            self.peak_bytes = max(self.peak_bytes, sum(map(shared_out, mine)))
+            self.peak_bytes = max(self.peak_bytes, sum(map(held_bytes, mine)))
         return dict(self.cpu_s)
 
 
@@ -97,15 +99,6 @@ def below(root: int, seen: dict[int, Seen], own: bool) -> dict[int, Seen]:
     while frontier := {pid for pid, one in seen.items() if one.parent in frontier} - found.keys():
         found |= {pid: seen[pid] for pid in frontier}
     return found
-
-
-def shared_out(pid: int) -> int:
-    """Bytes a process holds, its part of what it shares; 0 once it ended."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc", str(pid), "smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) << 10
-    return 0
 
 
 def cores() -> int:

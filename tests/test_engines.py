@@ -137,6 +137,8 @@ def test_what_fits_memory_is_done_here_and_more_by_spark():
     assert (beyond.engine, beyond.share) == ("mllib", 0.5)
     assert "2,000,000 events would take" in beyond.why
     assert plan(10**12, None, AUTO).engine == "implicit"  # nobody counts
+    forced = plan(2_000_000, enough, settings_of("implicit").fit)
+    assert (forced.engine, forced.share) == ("implicit", 1.0)  # or only some users would have vectors
 
 
 def test_many_users_of_few_events_are_counted_too():

@@ -12,7 +12,7 @@ from jobs.kernels.recipe.grid import Setting
 from jobs.kernels.recipe.labels import Events
 
 BASE_BYTES = 400 << 20  # the interpreter with all it imports
-EVENT_BYTES = 150  # of an event while it is read, ordered and made a cell of matrices; measured, with some air
+EVENT_BYTES = 300  # of an event that is read, ordered and made a cell: the fit of a million held 700 MiB in all
 AFFINITY_WIDTH = 300  # numbers of a user beside those of sources: words searched for, circumstances
 VECTOR_COPIES = 3  # fitted, cast, written
 CELL_BYTES = 16  # of a matrix and of its transpose
@@ -33,13 +33,13 @@ class Plan:
 
 
 def plan(n_events: int, room_bytes: int | None, wanted: Fit) -> Plan:
-    """Before anything is read; ``room_bytes`` None: nobody counts."""
+    """Before anything is read; ``room_bytes`` None: nobody counts. Who wants ``implicit`` gets it for everybody."""
     needed = BASE_BYTES + n_events * EVENT_BYTES
-    if room_bytes is None or needed <= room_bytes:
+    if room_bytes is None or needed <= room_bytes or wanted.engine == "implicit":
         return Plan(wanted.engine if wanted.engine != "auto" else "implicit", "its events fit memory", needed)
     share = max(room_bytes - BASE_BYTES, 0) / (n_events * EVENT_BYTES)
     why = f"{n_events:,} events would take {needed >> 20} MiB of {room_bytes >> 20}"
-    return Plan("mllib" if wanted.engine == "auto" else wanted.engine, why, needed, share)
+    return Plan("mllib", why, needed, share)
 
 
 def refined(first: Plan, events: Events, chosen: Mapping[str, Setting], room_bytes: int | None, wanted: Fit) -> Plan:
