@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from jobs.kernels.compiled import kernel
+from jobs.kernels.grouping import compiled_for, each_part, settle
 
 SCORES = ("cosine", "lift", "llr")
 THREADS = 2
@@ -129,7 +130,7 @@ def ranked(pairs: PairCounts, score: str, shrink: float) -> dict[str, np.ndarray
         "lift": pairs.n_pair * float(pairs.n) / (pairs.n_item * pairs.n_other),
         "llr": log_likelihood_ratio(pairs),
     }
-    order = np.lexsort((pairs.other, -scores[score], pairs.item))
+    order = by_score(pairs, scores[score])
     item = pairs.item[order]
     return {
         "item_idx": item.astype(np.int32),
@@ -140,6 +141,15 @@ def ranked(pairs: PairCounts, score: str, shrink: float) -> dict[str, np.ndarray
         "llr": scores["llr"][order],
         "score": scores[score][order],
     }
+
+
+def by_score(pairs: PairCounts, score: np.ndarray) -> np.ndarray:
+    """Positions by item, which they stand by already, then by falling score, then by partner."""
+    begins = np.append(np.flatnonzero(np.diff(pairs.item, prepend=-1)), len(pairs.item))
+    order = np.arange(len(pairs.item))
+    _, other, falling = compiled_for(order, pairs.other, -score)
+    each_part(begins, lambda first, last: settle(order, begins, other, falling, first, last))
+    return order
 
 
 def log_likelihood_ratio(pairs: PairCounts) -> np.ndarray:

@@ -62,11 +62,14 @@ def strongest(left_at, left_of, left_value, right_at, right_of, right_value, n_c
         if not few:
             n_touched = n_columns
         total[row] = 0 if row < n_columns else total[row]
-        kept = 0
+        best, strength = columns[size : size + n], values[size : size + n]  # a view for each cell would cost more
+        kept, least = 0, np.float32(0)
         for at in range(n_touched):
             column = touched[at] if few else at
-            if total[column] != 0:
-                kept = keep(columns[size : size + n], values[size : size + n], kept, column, total[column])
+            value = total[column]
+            if value != 0 and (kept < n or abs(value) >= least):
+                kept = keep(best, strength, kept, column, value)
+                least = abs(strength[0]) if kept == n else least
             total[column], seen[column] = 0, False
         counts[row - begin] = kept
         size += kept
