@@ -94,7 +94,7 @@ class Recipe(Section):
 class Fit(Section):
     probe_share: Annotated[float, between(0, 0.2)]
     min_probes: Annotated[int, between(0, 100_000)]
-    engine: Literal["auto", "implicit", "mllib"]
+    engine: Literal["auto", "implicit", "folded", "mllib"]
 
 
 class Cold(Section):

@@ -106,8 +106,9 @@ def compute(of: Job, lineage: Lineage, spark: Callable, watch: MemoryWatch | Non
 
 
 def means(of: Job, lineage: Lineage, spark: Callable) -> Means:
-    room = kernel_bytes(lineage.settings.resources, beside_spark=getattr(spark, "started", True))
-    return Means(room, lambda table: read_spark(table, of, lineage, lineage.window_start(of), spark()))
+    wanted, started = lineage.settings.resources, getattr(spark, "started", True)
+    rooms = kernel_bytes(wanted, beside_spark=started), kernel_bytes(wanted, beside_spark=True)
+    return Means(*rooms, lambda table: read_spark(table, of, lineage, lineage.window_start(of), spark()))
 
 
 def describe_rows(manifest: Manifest) -> str:
@@ -119,7 +120,9 @@ def describe_engine(manifest: Manifest) -> str:
     chosen = manifest.measured
     if "engine" not in chosen:
         return ""
-    part = "" if chosen.get("share_of_users", 1) == 1 else f", the rest from {chosen['share_of_users']:.0%} of the users"
+    part = (
+        "" if chosen.get("share_of_users", 1) == 1 else f", the rest from {chosen['share_of_users']:.0%} of the users"
+    )
     return f"; by {chosen['engine']}: {chosen['why']} ({chosen['estimate_mb']:,} MiB of memory estimated){part}"
 
 
