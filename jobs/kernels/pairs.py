@@ -104,7 +104,7 @@ def last_of_equals(equals, n):
 
 
 @kernel
-def score_of(score, np.int64(n_pair), n_item, n_other, n, shrink):
+def score_of(score, n_pair, n_item, n_other, n, shrink):
     """By position in ``SCORES``."""
     if score == 0:
         return n_pair / (np.sqrt(np.float64(n_item * n_other)) + shrink)
