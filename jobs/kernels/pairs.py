@@ -59,7 +59,7 @@ def best_partners(item_at, item_of, basket_at, basket_of, n_item, n, score, shri
     n_items = len(n_item)
     room = (end - begin) * min(n_top, n_items)
     items, others, counts = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
-    count, touched = np.zeros(n_items, np.int32), np.empty(n_items, np.int32)  # narrow: they fit a core's cache
+    count, touched = np.zeros(n_items, np.int32), np.empty(n_items + 1, np.int32)  # narrow: for the caches
     scores, size = np.empty(n_items), 0
     for item in range(begin, end):
         n_touched = 0
@@ -67,9 +67,8 @@ def best_partners(item_at, item_of, basket_at, basket_of, n_item, n, score, shri
             basket = item_of[at]
             for place in range(basket_at[basket], basket_at[basket + 1]):
                 other = basket_of[place]
-                if count[other] == 0:
-                    touched[n_touched] = other
-                    n_touched += 1
+                touched[n_touched] = other  # overwritten unless it is new: nothing branches, nothing is guessed wrong
+                n_touched += count[other] == 0
                 count[other] += 1
         n_found = 0
         for at in range(n_touched):
