@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+REDIS_URL = r"^(redis|rediss|unix)://"
+
 
 class SettingsError(ValueError):
     """A setting is unknown, missing or out of range; the message names key, value and what is allowed."""
@@ -140,9 +142,7 @@ class Gate(Section):
 
 
 class Redis(Section):
-    url: str = Field(
-        pattern=r"^(redis|rediss|unix)://", description="text that begins with redis://, rediss:// or unix://"
-    )
+    url: str = Field(pattern=REDIS_URL, description="text that begins with redis://, rediss:// or unix://")
     namespace: str = Field(
         pattern=r"^[a-z][a-z0-9_-]{0,31}$",
         description="1 to 32 of the characters a to z, 0 to 9, _ and -, the first a letter",
@@ -152,6 +152,9 @@ class Redis(Section):
 
 
 class Publish(Section):
+    targets: tuple[Annotated[str, Field(pattern=REDIS_URL)], ...] = Field(
+        description="a list of texts that begin with redis://, rediss:// or unix://, as JSON such as '[\"redis://host\"]'"
+    )
     ttl_days: Annotated[int, between(1, 365)]
     keep: Annotated[int, between(2, 20)]
     verify_sample: Annotated[int, between(1, 1_000_000)]

@@ -106,21 +106,30 @@ def test_publishing_the_same_again_writes_nothing(client, settings):
     assert said == [f"for_you: {forbidden.name} is live already"]
 
 
-@pytest.mark.parametrize("harm", ["a key is gone", "the keys are near their end"])
-def test_publishing_again_mends_what_is_live(client, settings, harm):
+@pytest.mark.parametrize("user", [3, 23], ids=["of the first list", "of the last list"])
+def test_publishing_again_mends_what_is_live(client, settings, user):
     wanted = generation()
-    tag = tag_of(wanted.name)
     publisher(client, settings).publish(shelf(wanted))
-    if harm == "a key is gone":
-        client.delete(KEYS.slate(f"{3:032x}", tag))
-    else:
-        client.expire(KEYS.index(tag, 0), 86_400)
+    client.delete(KEYS.slate(f"{user:032x}", tag_of(wanted.name)))
     said = []
     release = publisher(client, settings, said).publish(shelf(wanted))
     assert "loading it again" in said[0]
     assert (release.epoch, release.live("for_you").base, release.previous["for_you/control"]) == (2, wanted.name, ())
-    assert client.exists(KEYS.slate(f"{3:032x}", tag))
-    assert client.ttl(KEYS.index(tag, 0)) > 86_400
+    assert client.exists(KEYS.slate(f"{user:032x}", tag_of(wanted.name)))
+
+
+def test_publishing_again_renews_what_nears_its_end(client, settings):
+    wanted = generation()
+    release = publisher(client, settings).publish(shelf(wanted))
+    for key in client.keys("test:{[u,g,c]*:*"):
+        client.expire(key, 86_400)
+    said = []
+    assert publisher(client, settings, said).publish(shelf(wanted)) == release
+    assert said[1] == f"{wanted.name}: renewed for 30 days"
+    assert said[2].startswith("catalogue ")
+    ttls = [client.ttl(key) for key in client.keys("test:*") if b"{ctl}" not in key]
+    assert len(ttls) == 25 + 3 + 1
+    assert min(ttls) > 26 * 86_400
 
 
 def test_surfaces_switch_apart_and_keep_each_other(client, settings):

@@ -1,4 +1,4 @@
-"""The one place that writes Redis: loads a generation or a catalogue, reads back what it wrote, unlinks what is dead.
+"""The one place that writes Redis: loads a generation or a catalogue, reads back what it wrote.
 
 Every load leaves its trace before its first key: a field of ``{ctl}:loads``, then, ahead of each batch of keys, a chunk
 that lists them (``{g:<tag>}:<k>``, zlib of a JSON list). So any later run can unlink whatever no release names, without
@@ -20,11 +20,11 @@ from redis.retry import Retry
 
 from conf.settings import Publish, Settings
 from jobs.rim.errors import TemporaryError
+from jobs.rim.key_lists import pack_names, read_names
 from schemas.keys import Keys, tag_of, unix_path
-from schemas.release import CatalogueRelease, Release
+from schemas.release import CatalogueRelease
 
 CHUNK_BYTES = 1 << 20
-CATALOGUE_GRACE_S = 600  # workers that are still fetching a replaced catalogue may finish
 SECONDS_A_DAY = 86_400
 
 
@@ -78,7 +78,7 @@ def eviction_warning(client: redis.Redis) -> str | None:
 
 
 class Writer:
-    """Loads, verifies and unlinks through one client; keeps at most one pipeline of keys in memory.
+    """Loads and verifies through one client; keeps at most one pipeline of keys in memory.
 
     ``heartbeat`` is called before each batch; what it raises stops the writer there.
     """
@@ -116,7 +116,7 @@ class Writer:
         """One pipeline: the list of the keys first, so that a key never exists unlisted."""
         ttl = self.settings.ttl_days * SECONDS_A_DAY
         pipe = self.client.pipeline(transaction=False)
-        pipe.set(index_key, zlib.compress(orjson.dumps([key for key, _ in batch]), 1), ex=ttl)
+        pipe.set(index_key, pack_names([key for key, _ in batch]), ex=ttl)
         for key, value in batch:
             pipe.set(key, value, ex=ttl - chooser.randrange(ttl // 10 + 1))
         replies = pipe.execute()
@@ -145,18 +145,7 @@ class Writer:
 
     def listed(self, tag: str, chunk: int) -> list[str] | None:
         """Keys of a chunk; None behind the last."""
-        raw = self.client.get(self.keys.index(tag, chunk))
-        return None if raw is None else orjson.loads(zlib.decompress(raw))
-
-    def holds(self, generation: str) -> bool:
-        """Whether the keys of a loaded generation still stand (its first batch is looked at) and will for a while."""
-        tag = tag_of(generation)
-        if self.client.ttl(self.keys.index(tag, 0)) < self.settings.ttl_days * SECONDS_A_DAY / 3:
-            return False
-        pipe = self.client.pipeline(transaction=False)
-        for key in self.listed(tag, 0) or ():
-            pipe.exists(key)
-        return all(pipe.execute())
+        return read_names(self.client, self.keys, tag, chunk)
 
     def load_catalogue(self, packed: bytes, n_items: int, dictionary: int, as_of: str) -> CatalogueRelease:
         """Write the chunks of a packed catalogue and read them all back."""
@@ -168,42 +157,6 @@ class Writer:
         if any(self.client.get(self.keys.catalogue(sha, number)) != part for number, part in enumerate(parts)):
             raise TemporaryError(f"catalogue {sha[:12]} does not read back as written; nothing was switched")
         return CatalogueRelease(sha, len(parts), len(packed), n_items, dictionary, as_of)
-
-    def clean(self, release: Release | None) -> list[str]:
-        """Unlink every registered load that the release neither serves nor keeps; returns what was removed."""
-        kept = release.kept() if release else set()
-        if release:
-            kept.add(f"catalogue:{release.catalogue.sha}")
-        dead = [
-            (name.decode(), raw)
-            for name, raw in self.client.hgetall(self.keys.loads).items()
-            if name.decode() not in kept
-        ]
-        for name, raw in dead:
-            self.heartbeat()
-            if name.startswith("catalogue:"):
-                self.expire_catalogue(name.removeprefix("catalogue:"), orjson.loads(raw)["n_chunks"])
-            else:
-                self.unlink(tag_of(name))
-            self.client.hdel(self.keys.loads, name)
-        return [name for name, _ in dead]
-
-    def expire_catalogue(self, sha: str, n_chunks: int) -> None:
-        for number in range(n_chunks):
-            self.client.expire(self.keys.catalogue(sha, number), CATALOGUE_GRACE_S)
-
-    def unlink(self, tag: str) -> None:
-        """Unlink the keys of a generation, each chunk's list last."""
-        chunk = 0
-        while (names := self.listed(tag, chunk)) is not None:
-            chunk += 1
-            pipe = self.client.pipeline(transaction=False)
-            self.heartbeat()
-            for name in names:
-                pipe.unlink(name)
-            pipe.execute()
-        for number in range(chunk):
-            self.client.unlink(self.keys.index(tag, number))
 
 
 def batched(entries: Iterable, size: int) -> Iterator[list]:
