@@ -22,6 +22,7 @@ from jobs.rim.manifest import iso
 from jobs.rim.redis_keeper import Keeper
 from jobs.rim.redis_release import Lease, read_release, switch
 from jobs.rim.redis_writer import Loaded, Writer, connect, eviction_warning
+from jobs.rim.refusals import refusal
 from jobs.rim.shelf import Generation, Shelf, read_shelf, recorded_shelf
 from jobs.rim.targets import each_target
 from schemas.keys import Keys, tag_of
@@ -108,7 +109,9 @@ class Publisher:
             fresh += [generation for part in lost for generation in part.generations]
             shelf = max([shelf, *lost], key=lambda part: (part.dictionary, part.as_of))
         whole = live is None or self.keeper.holds_catalogue(live.catalogue)
-        return self.replace(live, fresh, shelf) if fresh or not whole else live
+        if whole and not fresh:
+            return live
+        return self.replace(live, fresh, shelf, known.pinned if known else ())
 
     def is_news(self, generation: Generation, known: Release | None, named: bool, live: Release | None) -> bool:
         """Whether to publish a generation; a line where not, and where one that is live is loaded again."""
@@ -120,26 +123,9 @@ class Publisher:
             state = "is live already" if whole else "is live, but its keys are gone: loading it again"
             self.say(f"{generation.surface}: {generation.name} {state}")
             return not whole
-        refusal = self.refusal(generation, now, known, named)
-        if refusal:
-            self.say(f"{generation.surface}: not published: {refusal}")
-        return not refusal
-
-    def refusal(self, generation: Generation, now: Published, known: Release, named: bool) -> str:
-        """Why a generation may not replace what is live; empty where it may."""
-        if now.base in known.pinned:
-            return f"{now.base} is pinned; `nightshelf unpin {now.base}` lets others go live"
-        if named or self.allow_older:
-            return ""
-        if generation.as_of < now.as_of:
-            return (
-                f"live is as of {now.as_of}, this is as of {generation.as_of}; "
-                "nothing goes backwards unless told to (--allow-older)"
-            )
-        left = {old.base: old for old in known.previous.get(surface_key(generation.surface), ())}
-        if generation.name in left and left[generation.name].age_key > now.age_key:
-            return f"{generation.name} was rolled back from; `--generation {generation.name}` makes it live again"
-        return ""
+        if why := refusal(generation, known, named or self.allow_older):
+            self.say(f"{generation.surface}: not published: {why}")
+        return not why
 
     def lost(self, known: Release, live: Release | None, covered: set[str]) -> list[Shelf]:
         """What should be live, is not about to be replaced, and has lost its keys: once more out of the lake."""
@@ -157,7 +143,9 @@ class Publisher:
                 self.say(f"warning: {surface}: the keys of {entry.base} are gone from Redis and stay so: {error}")
         return found
 
-    def replace(self, live: Release | None, fresh: list[Generation], shelf: Shelf) -> Release:
+    def replace(
+        self, live: Release | None, fresh: list[Generation], shelf: Shelf, pinned: tuple[str, ...] = ()
+    ) -> Release:
         """Load the catalogue and all fresh generations, switch them together, remove what is no longer kept."""
         begun: list[str] = []
         try:
@@ -168,7 +156,7 @@ class Publisher:
             with suppress(TemporaryError, redis.exceptions.RedisError):  # else the next run removes it
                 self.give_up(begun)
             raise
-        after = self.switch(changes, catalogue, shelf.key_version, self.allow_older or shelf.named)
+        after = self.switch(changes, catalogue, shelf.key_version, self.allow_older or shelf.named, pinned)
         self.confirm(after)
         self.say(f"release {after.epoch} is live: {', '.join(changes)}; catalogue of {catalogue.n_items:,} items")
         self.keeper.clean(after)
@@ -211,13 +199,18 @@ class Publisher:
         )
 
     def switch(
-        self, changes: dict[str, Published], catalogue: CatalogueRelease, key_version: int, backwards: bool = False
+        self,
+        changes: dict[str, Published],
+        catalogue: CatalogueRelease,
+        key_version: int,
+        backwards: bool = False,
+        pinned: tuple[str, ...] = (),
     ) -> Release:
-        """Make ``changes`` live beside whatever else is live by then."""
+        """Make ``changes`` live beside whatever else is live by then; ``pinned`` counts where nothing is."""
         now = iso(datetime.now(UTC))
 
         def change(live: Release | None) -> Release:
-            before = live or Release(0, now, key_version, catalogue, {}, {})
+            before = live or Release(0, now, key_version, catalogue, {}, {}, pinned)
             version = key_version if surface_key("for_you") in changes else before.key_version
             return before.switched(changes, catalogue, version, now, self.settings.keep)
 

@@ -110,10 +110,15 @@ class History:
         Raises:
             UsageError: no such id, or nobody published it out of this lake.
         """
-        raw = self.lake.store.get(generation_key(generation)) if GENERATION.fullmatch(generation) else None
-        if raw is None:
+        found = self.find(generation)
+        if found is None:
             raise UsageError(f"no generation {generation!r} in the lake: `nightshelf generations` lists them")
-        return Origin.from_json(raw)
+        return found
+
+    def find(self, generation: str) -> Origin | None:
+        """As ``origin``; None where nobody published it out of this lake."""
+        raw = self.lake.store.get(generation_key(generation)) if GENERATION.fullmatch(generation) else None
+        return None if raw is None else Origin.from_json(raw)
 
     def generations(self) -> list[str]:
         """Ids of all generations that were published out of this lake, by surface, then by ``as_of``."""
