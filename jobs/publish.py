@@ -23,7 +23,7 @@ from jobs.rim.redis_keeper import Keeper
 from jobs.rim.redis_release import Lease, read_release, switch
 from jobs.rim.redis_writer import Loaded, Writer, connect, eviction_warning
 from jobs.rim.refusals import refusal
-from jobs.rim.shelf import Generation, Shelf, read_shelf, recorded_shelf
+from jobs.rim.shelf import Generation, Shelf, read_shelf, recorded_shelf, with_lost
 from jobs.rim.targets import each_target
 from schemas.keys import Keys, tag_of
 from schemas.release import CatalogueRelease, Published, Release, surface_key
@@ -104,14 +104,12 @@ class Publisher:
         """Nothing is switched where all that is asked for is live and whole."""
         known = live or (self.history.newest() if self.history else None)
         fresh = [generation for generation in shelf.generations if self.is_news(generation, known, shelf.named, live)]
-        if known:
-            lost = self.lost(known, live, {generation.surface for generation in fresh})
-            fresh += [generation for part in lost for generation in part.generations]
-            shelf = max([shelf, *lost], key=lambda part: (part.dictionary, part.as_of))
+        lost = self.lost(known, live, {generation.surface for generation in fresh}) if known else []
+        wanted = with_lost(shelf, fresh, lost)
         whole = live is None or self.keeper.holds_catalogue(live.catalogue)
-        if whole and not fresh:
+        if whole and not wanted.generations:
             return live
-        return self.replace(live, fresh, shelf, known.pinned if known else ())
+        return self.replace(live, wanted, known.pinned if known else ())
 
     def is_news(self, generation: Generation, known: Release | None, named: bool, live: Release | None) -> bool:
         """Whether to publish a generation; a line where not, and where one that is live is loaded again."""
@@ -143,36 +141,39 @@ class Publisher:
                 self.say(f"warning: {surface}: the keys of {entry.base} are gone from Redis and stay so: {error}")
         return found
 
-    def replace(
-        self, live: Release | None, fresh: list[Generation], shelf: Shelf, pinned: tuple[str, ...] = ()
-    ) -> Release:
-        """Load the catalogue and all fresh generations, switch them together, remove what is no longer kept."""
+    def replace(self, live: Release | None, shelf: Shelf, pinned: tuple[str, ...]) -> Release:
+        """Load the catalogue and all generations, switch them together, remove what is no longer kept."""
         begun: list[str] = []
         try:
-            catalogue = self.load_catalogue(shelf, live, fresh)
-            changes = {surface_key(generation.surface): self.load(generation, begun) for generation in fresh}
+            catalogue = self.load_catalogue(shelf, live)
+            changes = {
+                surface_key(generation.surface): self.load(generation, begun) for generation in shelf.generations
+            }
             self.lease.renew()
         except (TemporaryError, redis.exceptions.RedisError):
             with suppress(TemporaryError, redis.exceptions.RedisError):  # else the next run removes it
                 self.give_up(begun)
             raise
         after = self.switch(changes, catalogue, shelf.key_version, self.allow_older or shelf.named, pinned)
-        self.confirm(after)
+        self.confirm(after, changes)
         self.say(f"release {after.epoch} is live: {', '.join(changes)}; catalogue of {catalogue.n_items:,} items")
         self.keeper.clean(after)
         return after
 
     def give_up(self, begun: list[str]) -> None:
         """Unlink what was loaded in vain; who was overtaken may not, and leaves its trace to the next."""
-        for generation in begun:
-            self.keeper.leave_trace(generation)
-        self.keeper.clean(read_release(self.client, self.keys))
+        try:
+            self.keeper.clean(read_release(self.client, self.keys))
+        except TemporaryError:
+            for generation in begun:
+                self.keeper.leave_trace(generation)
+            raise
 
-    def load_catalogue(self, shelf: Shelf, live: Release | None, fresh: list[Generation]) -> CatalogueRelease:
+    def load_catalogue(self, shelf: Shelf, live: Release | None) -> CatalogueRelease:
         """Load the catalogue, unless the live one is newer, whole and knows every item that will be live."""
         held = live.catalogue if live else None
         if held and held.as_of > shelf.as_of and self.keeper.holds_catalogue(held):
-            replaced = {surface_key(generation.surface) for generation in fresh}
+            replaced = {surface_key(generation.surface) for generation in shelf.generations}
             staying = [entry.dictionary for name, entry in live.surfaces.items() if name not in replaced]
             known = held.dictionary >= shelf.dictionary
             if known and not (self.allow_older and shelf.dictionary >= max(staying, default=0)):
@@ -217,15 +218,14 @@ class Publisher:
         claim = self.history.claim if self.history else (lambda after: after)
         return switch(self.client, self.keys, self.lease, change, backwards, claim)
 
-    def confirm(self, after: Release) -> None:
+    def confirm(self, after: Release, changes: dict[str, Published]) -> None:
         """Read back what was switched: a replica promoted meanwhile may never have heard of it.
 
         Raises:
             TemporaryError: the release, or keys it names, are not there.
         """
         live = read_release(self.client, self.keys)
-        names = [entry.base for entry in after.surfaces.values() if entry.n_keys]
-        gone = [name for name in names if not self.keeper.holds(name)]
+        gone = [entry.base for entry in changes.values() if entry.n_keys and not self.keeper.holds(entry.base)]
         if live is None or live.epoch < after.epoch or gone or not self.keeper.holds_catalogue(after.catalogue):
             raise TemporaryError(
                 f"release {after.epoch} was switched and is not there{' with all its keys' if gone else ''}: "

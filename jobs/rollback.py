@@ -1,8 +1,9 @@
 """Make the generation before the live one live again: one write, and every worker follows within a second.
 
-Nothing is loaded: the generations before stay in Redis (publish.keep of each surface). The next publish of a newer as_of
-goes live again, but never the very generation that was rolled back from; with --pin nothing does until `unpin`. Titles
-and availability stay the newest there are. Exit code 2 where there is nothing to go back to, or its keys are gone.
+Nothing is loaded: the generations before stay in Redis (publish.keep of each surface). The next publish of a newer
+as_of goes live again, but not the very generation that was rolled back from; with --pin nothing does until `unpin`.
+Titles and availability stay the newest there are. Exit code 2 where there is nothing to go back to, or its keys are
+gone.
 """
 
 import argparse
@@ -93,7 +94,8 @@ def require_whole(target: Published, live: Release, keeper: Keeper, history: His
     """Raise UsageError where the target cannot serve: its keys are gone, or its pseudonyms are of another secret."""
     if target.n_keys and not keeper.holds(target.base):
         raise UsageError(
-            f"{target.base} has lost its keys: `nightshelf publish --generation {target.base}` loads it and makes it live"
+            f"{target.base} has lost its keys: `nightshelf publish --generation {target.base}` loads it and makes it "
+            "live"
         )
     with suppress(OSError):  # a lake that is away keeps nobody from going back
         origin = history.find(target.base) if target.base.startswith("for_you-") else None

@@ -8,22 +8,17 @@ import orjson
 import pytest
 import redis
 from redis_server import RedisServer
+from shelves import KEYS, LATER, NOON, SMALL, generation, keys_of, publisher, shelf
 
 from conf.settings import load_settings
-from jobs.publish import Publisher
 from jobs.rim.errors import TemporaryError
 from jobs.rim.manifest import DataFile
 from jobs.rim.packing import generation_id
 from jobs.rim.redis_release import Lease, read_release, switch
 from jobs.rim.redis_writer import connect, redis_trouble
-from jobs.rim.shelf import Generation, Shelf
-from schemas.catalogue import Catalogue, pack_catalogue
-from schemas.codec import pack_list, unpack_list
-from schemas.keys import Keys, tag_of
-
-KEYS = Keys("test")
-NOON = "2026-01-02T12:00:00Z"
-LATER = "2026-01-02T13:00:00Z"
+from schemas.catalogue import Catalogue
+from schemas.codec import unpack_list
+from schemas.keys import tag_of
 
 
 @pytest.fixture(scope="module")
@@ -46,32 +41,9 @@ def client(server):
 def settings(server):
     return load_settings(
         redis={"url": server.url, "namespace": "test"},
-        publish={"pipeline_keys": 10, "lease_s": 5, "timeout_ms": 1000},
+        publish=SMALL,
         identity={"secret": "a secret of the tests"},
     )
-
-
-def generation(surface="for_you", as_of=NOON, seed=0, n_users=25, entries=None):
-    name = generation_id(surface, as_of, [DataFile("x", n_users, 1, seed)], 100, 1)
-    tag = tag_of(name)
-    default = [(KEYS.slate(f"{user:032x}", tag), slate(seed + user)) for user in range(n_users)]
-    return Generation(surface, name, as_of, as_of, 100, entries or (lambda: iter(default)))
-
-
-def slate(first):
-    return pack_list([first, first + 1], [1.0, 0.5], ["als", "als"], [7, -1])
-
-
-def shelf(*generations, as_of=NOON, rows=(("a", "Title", None, True),)):
-    return Shelf(generations, as_of, len(rows), 1, lambda: pack_catalogue(rows, len(rows)))
-
-
-def publisher(client, settings, said=None, **options):
-    return Publisher(client, KEYS, settings, say=(said if said is not None else []).append, **options)
-
-
-def keys_of(client, tag):
-    return [key for key in client.keys("*") if tag.encode() in key]
 
 
 def test_publish_loads_switches_and_names_the_catalogue(client, settings):

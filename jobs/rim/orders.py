@@ -37,8 +37,8 @@ def destination(live: Release, name: str, target: str | None) -> Published:
         found = live.older(name)
         if found is None:
             raise UsageError(
-                f"{name}: Redis keeps nothing older than {now.base}; `nightshelf generations` lists what the lake holds, "
-                "`nightshelf publish --generation ID` loads it and makes it live"
+                f"{name}: Redis keeps nothing older than {now.base}; `nightshelf generations` lists what the lake "
+                "holds, `nightshelf publish --generation ID` loads it and makes it live"
             )
         return found
     found = next((old for old in live.previous.get(name, ()) if old.base == target), None)

@@ -100,6 +100,15 @@ def recorded_shelf(history: History, names: Iterable[str], keys: Keys) -> Shelf:
     return Shelf(generations, last.as_of, last.dictionary, last.key_version, catalogue, named=True)
 
 
+def with_lost(shelf: Shelf, fresh: list[Generation], lost: list[Shelf]) -> Shelf:
+    """What is fresh of a shelf, with what else must be loaded; the catalogue is the one that knows most."""
+    most = max([shelf, *lost], key=lambda part: (part.dictionary, part.as_of))
+    generations = [*fresh, *(generation for part in lost for generation in part.generations)]
+    slates = [part for part in lost for generation in part.generations if generation.surface == "for_you"]
+    key_version = (slates or [shelf])[0].key_version
+    return replace(most, generations=tuple(generations), key_version=key_version, named=shelf.named)
+
+
 def repacked(origin: Origin, lake: Lake, keys: Keys) -> Generation:
     files = {table: run.manifest(lake).files[table] for table, run in origin.runs.items()}
     every = [file for table in files for file in files[table]]
