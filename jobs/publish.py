@@ -163,6 +163,7 @@ class Publisher:
     def give_up(self, begun: list[str]) -> None:
         """Unlink what was loaded in vain; who was overtaken may not, and leaves its trace to the next."""
         try:
+            self.lease.renew()
             self.keeper.clean(read_release(self.client, self.keys))
         except TemporaryError:
             for generation in begun:
