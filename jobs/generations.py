@@ -132,7 +132,10 @@ def size(n_bytes: int | None) -> str:
     """Bytes of packed values, keys and Redis' own cost not counted."""
     if n_bytes is None:
         return ""
-    return f"{n_bytes / 2**20:.1f} MiB" if n_bytes >= 2**20 else f"{n_bytes / 2**10:.1f} KiB"
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if n_bytes >= unit:
+            return f"{n_bytes / unit:.1f} {name}"
+    return f"{n_bytes} B"
 
 
 def aligned(table: list[tuple[str, ...]]) -> list[str]:
