@@ -298,7 +298,13 @@ def test_files_that_left_the_lake_are_told_before_anything_is_loaded(shop, stock
         moved.rename(path)
 
 
-MASKS = ((r"\b[0-9a-f]{12}\b", "ID"), (r"(?<![.\d])\d+ (min|h|days)\b", "AGE"), (r" +", " "), (r"\S+Z$", "MOMENT"))
+MASKS = (
+    (r"\b[0-9a-f]{12}\b", "ID"),
+    (r"(?<![.\d])\d+ (min|h|days)\b", "AGE"),
+    (r"\b\d+ B\b", "SIZE"),
+    (r" +", " "),
+    (r"\S+Z$", "MOMENT"),
+)
 
 
 def test_generations_are_listed_with_what_one_can_do(shop):
@@ -312,11 +318,11 @@ def test_generations_are_listed_with_what_one_can_do(shop):
     assert said[:7] == [
         "release 5, live since MOMENT",
         "surface generation as of age keys size ttl left state",
-        "for_you for_you-20260114T000000Z-ID 2026-01-14 00:00 AGE 50 550 B 30.0 days kept",
-        "for_you for_you-20260113T000000Z-ID 2026-01-13 00:00 AGE 50 550 B 30.0 days live, pinned",
-        "for_you for_you-20260112T000000Z-ID 2026-01-12 00:00 AGE 50 550 B 30.0 days kept, lacks keys",
+        "for_you for_you-20260114T000000Z-ID 2026-01-14 00:00 AGE 50 SIZE 30.0 days kept",
+        "for_you for_you-20260113T000000Z-ID 2026-01-13 00:00 AGE 50 SIZE 30.0 days live, pinned",
+        "for_you for_you-20260112T000000Z-ID 2026-01-12 00:00 AGE 50 SIZE 30.0 days kept, lacks keys",
         "for_you for_you-20260111T000000Z-ID 2026-01-11 00:00 AGE in the lake",
-        "similar similar-20260114T000000Z-ID 2026-01-14 00:00 AGE 1 16 B 30.0 days live",
+        "similar similar-20260114T000000Z-ID 2026-01-14 00:00 AGE 1 SIZE 30.0 days live",
     ]
     assert len(shop.run("generations", "--last", "0").splitlines()) == len(said) - 3
 

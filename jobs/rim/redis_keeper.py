@@ -47,6 +47,13 @@ class Care:
     alarms: list[str]
 
 
+def told(name: str, wrong: str, live: bool) -> str:
+    command = f"`nightshelf publish --generation {name}`"
+    if live:
+        return f"{name} is live and {wrong}: {command} loads it again"
+    return f"{name} is kept and {wrong}, so nobody can roll back to it; {command} loads it and makes it live"
+
+
 class Keeper:
     """Keeps one Redis; ``heartbeat`` is called before each batch, and what it raises stops the keeper there."""
 
@@ -131,9 +138,8 @@ class Keeper:
                 health = self.renew(name)
                 care.lines.append(f"{name}: renewed for {self.settings.ttl_days} days")
             if wrong := health.wrong(self.life_s):
-                state = "is live and" if name in live else "is kept and"
-                line = f"{name} {state} {wrong}: `nightshelf publish --generation {name}` loads it again"
-                (care.alarms if name in live or name in release.pinned else care.warnings).append(line)
+                serious = name in live or name in release.pinned
+                (care.alarms if serious else care.warnings).append(told(name, wrong, name in live))
         self.keep_catalogue(release.catalogue, care)
         return care
 
