@@ -157,6 +157,7 @@ class Publish(Section):
     )
     ttl_days: Annotated[int, between(1, 365)]
     keep: Annotated[int, between(2, 20)]
+    replicas: Annotated[int, between(0, 100)]
     verify_sample: Annotated[int, between(1, 1_000_000)]
     pipeline_keys: Annotated[int, between(10, 100_000)]
     timeout_ms: Annotated[int, between(100, 600_000)]

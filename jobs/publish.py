@@ -79,6 +79,7 @@ class Publisher:
         self.lease = Lease(client, keys, self.settings.lease_s)
         self.writer = Writer(client, keys, self.settings, heartbeat=self.lease.renew)
         self.keeper = Keeper(client, keys, self.settings, heartbeat=self.lease.renew)
+        self.loaded: dict[str, Loaded] = {}
 
     def publish(self, shelf: Shelf) -> Release | None:
         """Load, verify and switch what is not live yet; returns the release that is live afterwards.
@@ -143,16 +144,14 @@ class Publisher:
 
     def replace(self, live: Release | None, shelf: Shelf, pinned: tuple[str, ...]) -> Release:
         """Load the catalogue and all generations, switch them together, remove what is no longer kept."""
-        begun: list[str] = []
         try:
             catalogue = self.load_catalogue(shelf, live)
-            changes = {
-                surface_key(generation.surface): self.load(generation, begun) for generation in shelf.generations
-            }
+            changes = {surface_key(generation.surface): self.load(generation) for generation in shelf.generations}
+            self.writer.settled(self.settings.replicas, self.settings.lease_s / 2)
             self.lease.renew()
         except (TemporaryError, redis.exceptions.RedisError):
             with suppress(TemporaryError, redis.exceptions.RedisError):  # else the next run removes it
-                self.give_up(begun)
+                self.give_up([generation.name for generation in shelf.generations])
             raise
         after = self.switch(changes, catalogue, shelf.key_version, self.allow_older or shelf.named, pinned)
         self.confirm(after, changes)
@@ -160,14 +159,14 @@ class Publisher:
         self.keeper.clean(after)
         return after
 
-    def give_up(self, begun: list[str]) -> None:
+    def give_up(self, names: list[str]) -> None:
         """Unlink what was loaded in vain; who was overtaken may not, and leaves its trace to the next."""
         try:
             self.lease.renew()
             self.keeper.clean(read_release(self.client, self.keys))
         except TemporaryError:
-            for generation in begun:
-                self.keeper.leave_trace(generation)
+            for name in names:
+                self.keeper.leave_trace(name)
             raise
 
     def load_catalogue(self, shelf: Shelf, live: Release | None) -> CatalogueRelease:
@@ -181,12 +180,10 @@ class Publisher:
                 return held
         return self.writer.load_catalogue(shelf.catalogue(), shelf.dictionary, shelf.dictionary, shelf.as_of)
 
-    def load(self, generation: Generation, begun: list[str] | None = None) -> Published:
+    def load(self, generation: Generation) -> Published:
         if self.history and generation.origin:
             self.history.remember(generation.origin)
-        if begun is not None:
-            begun.append(generation.name)
-        loaded: Loaded = self.writer.load(generation.name, generation.entries())
+        loaded = self.loaded[generation.name] = self.writer.load(generation.name, generation.entries())
         self.say(
             f"{generation.surface}: {generation.name}: {loaded.n_keys:,} keys, {loaded.n_bytes:,} bytes, read back"
         )
@@ -226,11 +223,16 @@ class Publisher:
             TemporaryError: the release, or keys it names, are not there.
         """
         live = read_release(self.client, self.keys)
-        gone = [entry.base for entry in changes.values() if entry.n_keys and not self.keeper.holds(entry.base)]
-        if live is None or live.epoch < after.epoch or gone or not self.keeper.holds_catalogue(after.catalogue):
+        there = live is not None and live.epoch >= after.epoch and self.keeper.holds_catalogue(after.catalogue)
+        try:
+            for entry in changes.values() if there else ():
+                self.writer.recheck(entry.base, self.loaded[entry.base])
+        except TemporaryError:
+            there = False
+        if not there:
             raise TemporaryError(
-                f"release {after.epoch} was switched and is not there{' with all its keys' if gone else ''}: "
-                "Redis failed over or came back; run again, it loads what is missing"
+                f"release {after.epoch} was switched and is not there with all its keys: Redis failed over or came "
+                "back; run again, it loads what is missing"
             )
 
     def look_after(self, release: Release | None) -> None:

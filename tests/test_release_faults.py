@@ -273,7 +273,7 @@ def test_a_replica_promoted_while_publishing(pair, history, monkeypatch, moment)
     client = pair.client()
     assert read_release(client, KEYS) == before
     if moment == "before its last words":
-        assert "was switched and is not there" in str(told.value)
+        assert "was switched and is not there with all its keys" in str(told.value)
     client.delete(KEYS.lease)
     after = publisher(client, pair.settings, history=history).publish(shelf(wanted, as_of=LATER))
     assert after.live("for_you").base == wanted.name

@@ -5,14 +5,14 @@ stands before its keys and goes after them: whatever stopped a loader, or an unl
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import orjson
 import redis
 
 from conf.settings import Publish
-from jobs.rim.key_lists import read_names
+from jobs.rim.key_lists import numbers_of, read_names
 from schemas.keys import Keys, tag_of
 from schemas.release import CatalogueRelease, Release
 
@@ -20,7 +20,6 @@ CATALOGUE_GRACE_S = 600  # workers that are still fetching a replaced catalogue 
 SECONDS_A_DAY = 86_400
 RENEW_BELOW = 1 / 2  # of their life
 LOW = 1 / 4  # of their life: half of what is left when they should have been renewed
-PROBED = 500  # lists asked for at once
 GONE = -2  # what TTL says of a key that is not there
 LACKS, LOW_ON_TIME = "lacks keys", "runs low"
 
@@ -68,19 +67,6 @@ class Keeper:
     def loads(self) -> dict[str, dict]:
         """What was loaded, or begun, and is not unlinked yet: name → what the loader said of it."""
         return {name.decode(): orjson.loads(raw) for name, raw in self.client.hgetall(self.keys.loads).items()}
-
-    def lists(self, tag: str) -> Iterator[int]:
-        """Numbers of the lists there are, rising."""
-        start = 0
-        while True:
-            pipe = self.client.pipeline(transaction=False)
-            for chunk in range(start, start + PROBED):
-                pipe.exists(self.keys.index(tag, chunk))
-            there = [start + place for place, reply in enumerate(pipe.execute()) if reply]
-            yield from there
-            start += PROBED
-            if not there:
-                return
 
     def names(self, tag: str, chunk: int) -> list[str]:
         return read_names(self.client, self.keys, tag, chunk) or []
@@ -146,7 +132,7 @@ class Keeper:
     def renew(self, generation: str) -> Health:
         """Give all keys of a generation their whole life again, the lists last: what is cut off is done again."""
         tag, n_missing, ttl = tag_of(generation), 0, self.life_s
-        for chunk in self.lists(tag):
+        for chunk in numbers_of(self.client, self.keys, tag):
             self.heartbeat()
             pipe = self.client.pipeline(transaction=False)
             for name in self.names(tag, chunk):
@@ -187,7 +173,7 @@ class Keeper:
 
     def unlink(self, tag: str) -> None:
         """Unlink the keys of a generation, each list after its keys, the last first: what is cut off leaves no gap."""
-        for chunk in reversed(list(self.lists(tag))):
+        for chunk in reversed(list(numbers_of(self.client, self.keys, tag))):
             self.heartbeat()
             pipe = self.client.pipeline(transaction=False)
             for name in self.names(tag, chunk):

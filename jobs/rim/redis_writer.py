@@ -143,6 +143,23 @@ class Writer:
                 if found != value:
                     raise TemporaryError(f"{generation}: {key} does not read back as written; nothing was switched")
 
+    def recheck(self, generation: str, loaded: Loaded) -> None:
+        """Count the keys once more: for after a fail-over.
+
+        Raises:
+            TemporaryError: some are missing.
+        """
+        self.verify(generation, [], loaded.n_keys, -(-loaded.n_keys // self.settings.pipeline_keys))
+
+    def settled(self, n_replicas: int, timeout_s: float) -> None:
+        """Wait until that many replicas have all that was written so far.
+
+        Raises:
+            TemporaryError: they have not within ``timeout_s``.
+        """
+        if n_replicas and (reached := self.client.wait(n_replicas, int(timeout_s * 1000))) < n_replicas:
+            raise TemporaryError(f"{reached} of {n_replicas} replicas have what was written; nothing was switched")
+
     def listed(self, tag: str, chunk: int) -> list[str] | None:
         """Keys of a chunk; None behind the last."""
         return read_names(self.client, self.keys, tag, chunk)

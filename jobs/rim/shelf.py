@@ -7,7 +7,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from jobs.rim.errors import GateRefused, TemporaryError
+from jobs.rim.errors import GateRefused, TemporaryError, UsageError
 from jobs.rim.history import History, Origin, Run
 from jobs.rim.lake import Lake
 from jobs.rim.lineage import Lineage
@@ -89,10 +89,12 @@ def recorded_shelf(history: History, names: Iterable[str], keys: Keys) -> Shelf:
     Packed by a newer codec, a generation has another id.
 
     Raises:
-        UsageError: nobody published such a generation out of this lake.
+        UsageError: nobody published such a generation out of this lake, or two are of one surface.
         TemporaryError: a run it was made of, or a file of one, is not in the lake any more.
     """
     origins = [history.origin(name) for name in dict.fromkeys(names)]
+    if len({origin.surface for origin in origins}) < len(origins):
+        raise UsageError("two generations of one surface; allowed: one of each")
     generations = tuple(repacked(origin, history.lake, keys) for origin in origins)
     last = max(origins, key=lambda origin: (origin.dictionary, origin.as_of))
     moment = datetime.fromisoformat(last.as_of)
