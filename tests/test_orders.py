@@ -304,8 +304,8 @@ def test_files_that_left_the_lake_are_told_before_anything_is_loaded(shop, stock
 MASKS = (
     (r"\b[0-9a-f]{12}\b", "ID"),
     (r"(?<![.\d])\d+ (min|h|days)\b", "AGE"),
-    (r"\b\d+ B\b", "SIZE"),
     (r" +", " "),
+    (r"\b\d+ \d+ B\b", "KEYS SIZE"),
     (r"\S+Z$", "MOMENT"),
 )
 
