@@ -6,6 +6,7 @@ SCAN and without the lake, however the loader died.
 """
 
 import random
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -157,8 +158,10 @@ class Writer:
         Raises:
             TemporaryError: they have not within ``timeout_s``.
         """
-        if n_replicas and (reached := self.client.wait(n_replicas, int(timeout_s * 1000))) < n_replicas:
-            raise TemporaryError(f"{reached} of {n_replicas} replicas have what was written; nothing was switched")
+        deadline, slice_ms = time.monotonic() + timeout_s, self.settings.timeout_ms // 4
+        while n_replicas and (reached := self.client.wait(n_replicas, slice_ms)) < n_replicas:
+            if time.monotonic() >= deadline:
+                raise TemporaryError(f"{reached} of {n_replicas} replicas have what was written; nothing was switched")
 
     def listed(self, tag: str, chunk: int) -> list[str] | None:
         """Keys of a chunk; None behind the last."""
