@@ -49,12 +49,18 @@ def main(args: argparse.Namespace, settings: Settings) -> int:
     recorded = history.generations()
 
     def act(own: Settings, say: Callable[[str], None]) -> None:
+        def show(released: str, live: Release | None, held: dict[str, Held]) -> None:
+            table = [HEADER, *rows(live, held, recorded, args.last, datetime.now(UTC))]
+            for line in (released, *aligned(table)):
+                say(line)
+
         client = connect(own)
-        live, held = read_release(client, keys), inventory(client, keys, own)
-        released = f"release {live.epoch}, live since {live.released_at}" if live else "nothing is live"
-        say(released)
-        for line in aligned([HEADER, *rows(live, held, recorded, args.last, datetime.now(UTC))]):
-            say(line)
+        try:
+            live, held = read_release(client, keys), inventory(client, keys, own)
+        except redis.exceptions.RedisError:
+            show("Redis does not say what is live; the lake can load", None, {})
+            raise
+        show(f"release {live.epoch}, live since {live.released_at}" if live else "nothing is live", live, held)
 
     each_target(settings, act)
     return 0

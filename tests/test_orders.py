@@ -338,6 +338,16 @@ def test_generations_of_an_empty_redis_are_what_the_lake_can_load(shop):
     assert [line.rpartition("  ")[2] for line in said[2:]] == ["in the lake"] * 3
 
 
+def test_generations_the_lake_can_load_are_listed_with_redis_away(shop, monkeypatch):
+    shop.publish(0)
+    monkeypatch.setenv("NIGHTSHELF_REDIS__URL", "unix://nowhere.sock")
+    assert cli.main(["generations"]) == 75
+    said = shop.capsys.readouterr()
+    assert said.out.splitlines()[0] == "Redis does not say what is live; the lake can load"
+    assert said.out.count("in the lake") == 3
+    assert said.err.startswith("nightshelf: Redis at unix://nowhere.sock cannot be reached")
+
+
 def test_keep_renews_what_nears_its_end_and_removes_what_is_left_over(shop):
     nights = shop.publish(0)
     for key in [*shop.client.keys("test:{[ui]:*"), *shop.client.keys("test:{cat:*")]:
