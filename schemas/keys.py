@@ -2,7 +2,8 @@
 
     {ctl}:live       the release (JSON)          {ctl}:token   fencing counter
     {ctl}:lease      token of the publisher      {ctl}:loads   hash: what was loaded or begun, for cleaning up
-    {u:<pseudonym>}:<tag>     slate of one generation     {u:<pseudonym>}:s<tag>  seen items of that generation
+    {u:<pseudonym>}:<tag>     slate and seen items of one generation
+    {u:<pseudonym>}:s<tag>    seen items, of generations whose slates are of codec version 1
     {u:<pseudonym>}:flags, :recents, :delta:<tag>         outside generations, written by later parts
     {i:<item_idx>}:<tag>      neighbors of one generation (similar and bought_together have different tags)
     {t:<segment>}:<tag>       trending list               {t}:<tag>  the segments there are (JSON list)
