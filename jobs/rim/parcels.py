@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from jobs.kernels.user_values import CRC32, pack_rows
+from jobs.kernels.user_values import pack_rows
 from jobs.rim.key_lists import pack_names, pack_pseudonyms
 from schemas.codec import SOURCE_CODES
+from schemas.identity import PSEUDONYM_BYTES
 from schemas.keys import Keys
 from schemas.user_codec import pack_user
 
@@ -20,6 +21,17 @@ FOREIGN = 255  # the code of a source that is none
 LISTS = ("items", "scores", "sources", "because_of")
 AROUND_BYTES = 160  # of a command and its answer beside key, lists and seen, at most
 SECONDS_A_DAY = 86_400
+
+
+def table_crc32() -> np.ndarray:
+    """Of zlib's polynomial, one remainder a byte: ``(256,)`` uint32."""
+    table = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        table = np.where(table & 1, table >> 1 ^ np.uint32(0xEDB88320), table >> 1).astype(np.uint32)
+    return table
+
+
+CRC32 = table_crc32()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +141,13 @@ class UserRows:
 
     def names_of(self, rows: np.ndarray) -> bytes:
         """The list of these rows' keys, packed."""
-        chosen = [self.names[self.name_begins[row] : self.name_begins[row + 1]] for row in rows]
-        packed = pack_pseudonyms(np.concatenate(chosen).tobytes()) if all(len(name) == 32 for name in chosen) else None
-        return packed or pack_names([self.keys.slate(name.tobytes().decode(), self.tag) for name in chosen])
+        begins = self.name_begins[rows]
+        if (self.name_begins[rows + 1] - begins == 2 * PSEUDONYM_BYTES).all():
+            together = self.names[begins[:, None] + np.arange(2 * PSEUDONYM_BYTES)]
+            if (packed := pack_pseudonyms(together.tobytes())) is not None:
+                return packed
+        chosen = self.batch.column("user_id").take(rows).to_pylist()
+        return pack_names([self.keys.slate(name, self.tag) for name in chosen])
 
 
 def texts_of(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
