@@ -141,7 +141,8 @@ class Gate(Section):
 
 class Redis(Section):
     url: str = Field(
-        pattern=r"^(redis|rediss|unix)://", description="text that begins with redis://, rediss:// or unix://"
+        pattern=r"^(rediss?|unix|sentinel|rediss?\+cluster)://",
+        description="text that begins with redis://, rediss://, unix://, sentinel:// or redis+cluster://",
     )
     namespace: str = Field(
         pattern=r"^[a-z][a-z0-9_-]{0,31}$",
@@ -156,6 +157,7 @@ class Publish(Section):
     keep: Annotated[int, between(2, 20)]
     verify_sample: Annotated[int, between(1, 1_000_000)]
     pipeline_keys: Annotated[int, between(10, 100_000)]
+    connections: Annotated[int, between(1, 16)]
     timeout_ms: Annotated[int, between(100, 600_000)]
     lease_s: Annotated[int, between(5, 3_600)]
 

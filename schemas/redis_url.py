@@ -1,16 +1,14 @@
 """Where Redis is, as one URL: one server, a service behind Sentinels, or a Cluster.
 
-    redis://[user:password@]host:port/db    rediss://… with TLS    unix://path?db=0
-    sentinel://[user:password@]host:port,host:port/service    the Sentinels to ask, and the service's name
-    redis+cluster://[user:password@]host:port,host:port       some nodes of a Cluster; rediss+cluster://… with TLS
+redis://[user:password@]host:port/db    rediss://… with TLS    unix://path?db=0
+sentinel://[user:password@]host:port,host:port/service    the Sentinels to ask, and the service's name
+redis+cluster://[user:password@]host:port,host:port       some nodes of a Cluster; rediss+cluster://… with TLS
 """
 
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-PATTERN = r"^(rediss?|unix|sentinel|rediss?\+cluster)://"
-SAID = "text that begins with redis://, rediss://, unix://, sentinel://, redis+cluster:// or rediss+cluster://"
 MANY = re.compile(r"(sentinel|rediss?\+cluster)://(?:([^@/]*)@)?([^@/]+)(?:/([^/?#]*))?")
 SENTINEL_PORT, REDIS_PORT = 26_379, 6_379
 
@@ -43,7 +41,7 @@ def place_of(url: str) -> Place | None:
     match = MANY.fullmatch(url)
     if match is None or (match[1] == "sentinel") != bool(match[4]):
         raise ValueError(
-            f"redis.url {url!r}; allowed: sentinel://host:port,…/service or redis+cluster://host:port,… (rediss+cluster)"
+            f"redis.url {url!r}; allowed: sentinel://host:port,…/service or redis[s]+cluster://host:port,…"
         )
     scheme, login, hosts, service = match.groups()
     user, _, password = (login or "").partition(":")

@@ -32,7 +32,9 @@ class Shared:
             raise Stopped
 
 
-def side_by_side(items: Iterable, work: Callable[[Shared], None], n_threads: int, heartbeat: Callable[[], None]) -> None:
+def side_by_side(
+    items: Iterable, work: Callable[[Shared], None], n_threads: int, heartbeat: Callable[[], None]
+) -> None:
     """``work`` in each thread, over what it takes of ``items``; ``heartbeat`` by the caller's, twice a second.
 
     Raises:
