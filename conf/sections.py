@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-REDIS_URL = r"^(redis|rediss|unix)://"
+REDIS_URL = r"^(rediss?|unix|sentinel|rediss?\+cluster)://"
 
 
 class SettingsError(ValueError):
@@ -142,7 +142,10 @@ class Gate(Section):
 
 
 class Redis(Section):
-    url: str = Field(pattern=REDIS_URL, description="text that begins with redis://, rediss:// or unix://")
+    url: str = Field(
+        pattern=REDIS_URL,
+        description="text that begins with redis://, rediss://, unix://, sentinel:// or redis+cluster://",
+    )
     namespace: str = Field(
         pattern=r"^[a-z][a-z0-9_-]{0,31}$",
         description="1 to 32 of the characters a to z, 0 to 9, _ and -, the first a letter",
@@ -153,13 +156,14 @@ class Redis(Section):
 
 class Publish(Section):
     targets: tuple[Annotated[str, Field(pattern=REDIS_URL)], ...] = Field(
-        description="a list of texts that begin with redis://, rediss:// or unix://, as JSON such as '[\"redis://host\"]'"
+        description="a list of URLs such as redis.url may be, as JSON such as '[\"redis://host\"]'"
     )
     ttl_days: Annotated[int, between(1, 365)]
     keep: Annotated[int, between(2, 20)]
     replicas: Annotated[int, between(0, 100)]
     verify_sample: Annotated[int, between(1, 1_000_000)]
     pipeline_keys: Annotated[int, between(10, 100_000)]
+    connections: Annotated[int, between(1, 16)]
     timeout_ms: Annotated[int, between(100, 600_000)]
     lease_s: Annotated[int, between(5, 3_600)]
 
