@@ -292,10 +292,10 @@ def promoted_after(pair):
 
 
 def test_what_replicas_do_not_have_is_not_switched(pair):
-    """One replica is there, two are wanted."""
+    """One replica is there at most, two are wanted."""
     wanting = {"replicas": 2, "lease_s": 1}
     settings = pair.settings.model_copy(update={"publish": pair.settings.publish.model_copy(update=wanting)})
-    with pytest.raises(TemporaryError, match="1 of 2 replicas have what was written; nothing was switched"):
+    with pytest.raises(TemporaryError, match=r"\d of 2 replicas have what was written; nothing was switched"):
         publisher(pair.client(), settings).publish(shelf(generation()))
     assert stray(pair.client(), None) == []
     settings = pair.settings.model_copy(update={"publish": pair.settings.publish.model_copy(update={"replicas": 1})})
