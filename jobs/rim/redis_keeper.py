@@ -5,11 +5,12 @@ stands before its keys and goes after them: whatever stopped a loader, or an unl
 """
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import orjson
 import redis
+from redis.cluster import RedisCluster
 
 from conf.settings import Publish
 from jobs.rim.key_lists import numbers_of, read_names
@@ -20,6 +21,7 @@ CATALOGUE_GRACE_S = 600  # workers that are still fetching a replaced catalogue 
 SECONDS_A_DAY = 86_400
 RENEW_BELOW = 1 / 2  # of their life
 LOW = 1 / 4  # of their life: half of what is left when they should have been renewed
+TOGETHER = 250  # keys of one command at most: far below a millisecond, during which nobody else is answered
 GONE = -2  # what TTL says of a key that is not there
 LACKS, LOW_ON_TIME = "lacks keys", "runs low"
 
@@ -71,11 +73,16 @@ class Keeper:
     def names(self, tag: str, chunk: int) -> list[str]:
         return read_names(self.client, self.keys, tag, chunk) or []
 
-    def missing(self, names: Iterable[str]) -> int:
+    def together(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Names as one command may have them: a Cluster's keys are in slots of their own."""
+        size = 1 if isinstance(self.client, RedisCluster) else TOGETHER
+        yield from (names[at : at + size] for at in range(0, len(names), size))
+
+    def missing(self, names: Sequence[str]) -> int:
         pipe = self.client.pipeline(transaction=False)
-        for name in names:
-            pipe.exists(name)
-        return sum(not reply for reply in pipe.execute())
+        for some in self.together(names):
+            pipe.exists(*some)
+        return len(names) - sum(pipe.execute())
 
     def look(self, generation: str, whole: bool = False) -> Health:
         """How a generation stands: all its lists are looked at, and the keys of the first and last (or ``whole``: all).
@@ -176,8 +183,8 @@ class Keeper:
         for chunk in reversed(list(numbers_of(self.client, self.keys, tag))):
             self.heartbeat()
             pipe = self.client.pipeline(transaction=False)
-            for name in self.names(tag, chunk):
-                pipe.unlink(name)
+            for some in self.together(self.names(tag, chunk)):
+                pipe.unlink(*some)
             pipe.execute()
             self.client.unlink(self.keys.index(tag, chunk))
 
