@@ -113,18 +113,19 @@ def put_planes(out, at, numbers, first, n, bits):
         for place in range(n):
             out[at + place] = numbers[first + place] >> 8 * byte & 255
         at += n
-    shift = bits // 8 * 8
+    shift = bits >> 3 << 3
     for power in range(2, -1, -1):
         part = 1 << power
         if bits & part:
-            each, mask = 8 >> power, (1 << part) - 1
-            n_bytes = (n + each - 1) // each
-            for byte in range(n_bytes):
-                held = 0
-                for place in range(byte * each, min(n, byte * each + each)):
-                    held |= (numbers[first + place] >> shift & mask) << (place % each * part)
-                out[at + byte] = held
-            at += n_bytes
+            mask, end = (1 << part) - 1, first + n
+            at_number = first
+            while at_number < end:
+                held, room = 0, 0
+                while room < 8 and at_number < end:
+                    held |= (numbers[at_number] >> shift & mask) << room
+                    room, at_number = room + part, at_number + 1
+                out[at] = held
+                at += 1
             shift += part
     return at
 
