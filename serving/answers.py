@@ -13,6 +13,7 @@ from schemas.identity import pseudonym
 from schemas.keys import GLOBAL_SEGMENT
 from schemas.release import Published, from_json, parse_time
 from schemas.tables import CONTROL_ARM
+from schemas.user_codec import unpack_user
 from serving.copies import Snapshot
 from serving.ladder import Pick, Rung, climb, generations
 from serving.reader import Reader, StoreAway
@@ -97,7 +98,10 @@ class Answers:
         if slate is None and (newer := self.newer("for_you", entry, snapshot)):
             entry = newer
             slate, seen = self.reader.user(user, entry.tag)
-        return entry, unpack_list(slate) if slate else None, unpack_ids(seen) if seen else []
+        if slate is None:
+            return entry, None, unpack_ids(seen) if seen else []
+        user = unpack_user(slate)  # beside a value of version 1 the seen items have a key of their own
+        return entry, user.slate, unpack_ids(seen) if seen else user.seen
 
     def read_neighbors(
         self, idx: int, surface: str, entry: Published | None, snapshot: Snapshot
