@@ -249,6 +249,8 @@ def test_a_master_that_fails_over_while_loading_is_found_again(files, wanted, mo
 
     def killing(self, commands, n):
         if len(killed) == 3:
+            self.settle()  # else what was answered may not have come to the replica
+            until(lambda: watched.client(watched.replica).dbsize() == client.dbsize(), "replica")
             watched.kill(watched.master)
         killed.append(n)
         send(self, commands, n)

@@ -76,8 +76,9 @@ def n_digits(number):
 
 @compiled
 def put(out, at, text, first, last):
+    here, there = out[at : at + last - first], text[first:last]  # known bounds: the compiler moves blocks
     for place in range(last - first):
-        out[at + place] = text[first + place]
+        here[place] = there[place]
     return at + last - first
 
 
