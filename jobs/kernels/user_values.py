@@ -27,7 +27,7 @@ def pack_rows(columns, rows, before, after, life, table, out, answers):
     """
     names, items, scores, sources, because_of, seen, name_begins, begins, seen_begins = columns
     scratch = (
-        *(np.empty(TABLE, np.int64), np.empty(256, np.int64), np.empty(256, np.int64), np.empty(256, np.int64)),
+        *(np.empty(TABLE, np.int16), np.empty(256, np.int64), np.empty(256, np.int64), np.empty(256, np.int64)),
         *(np.empty(256, np.int64), np.empty(MAX_SEEN, np.int64), np.empty(2, np.float32)),
     )
     value = np.empty(3 * 1024 + 6 * MAX_SEEN, np.uint8)
@@ -175,9 +175,8 @@ def put_scores(out, at, lists, floats):
     lo, hi = np.float64(floats[0]), np.float64(floats[1])
     scale = SCALE / (hi - lo) if hi != lo else 0.0
     for place in range(first, last):
-        out[at + place - first] = (
-            min(SCALE, max(0, int((np.float64(scores[place]) - lo) * scale + 0.5))) if scale else 0
-        )
+        step = np.int32((np.float64(scores[place]) - lo) * scale + 0.5)  # so narrow, several fit a register
+        out[at + place - first] = min(np.int32(SCALE), max(np.int32(0), step))
     return at + last - first
 
 
