@@ -10,12 +10,13 @@ from redis_server import RedisServer
 from slate_rows import slate_files, slate_row
 
 from conf.settings import load_settings
-from jobs.rim.errors import TemporaryError
+from jobs.rim.errors import TemporaryError, UsageError
 from jobs.rim.key_lists import numbers_of, read_names
 from jobs.rim.link import Link
 from jobs.rim.packing import slate_entries
 from jobs.rim.progress import Progress
 from jobs.rim.redis_client import connect_to, eviction_warning
+from jobs.rim.redis_keeper import Keeper
 from jobs.rim.redis_release import Lease, read_release, switch
 from jobs.rim.redis_writer import Writer
 from jobs.rim.side_by_side import side_by_side
@@ -80,11 +81,10 @@ def test_what_is_loaded_side_by_side_is_what_row_by_row_packing_gives(client, fi
 
 
 def test_unlinking_leaves_nothing_even_where_a_list_is_missing(client, files, wanted):
-    loading = writer(client)
-    loading.load(NAME, files)
+    writer(client).load(NAME, files)
     gone = read_names(client, KEYS, TAG, 2)  # a loader died before it wrote its list, or any of its keys
     client.delete(KEYS.index(TAG, 2), *gone)
-    loading.unlink(TAG)
+    Keeper(client, KEYS, load_settings().publish).unlink(TAG)
     assert client.keys("*") == [KEYS.loads.encode()]
 
 
@@ -209,7 +209,7 @@ def test_a_cluster_is_loaded_by_owner(cluster, files, wanted):
     loading.settled(0, 1)
     with pytest.raises(TemporaryError, match="0 of 1 replicas"):
         loading.settled(1, 0.05)
-    loading.clean(None)
+    Keeper(client, KEYS, load_settings().publish).clean(None)
     assert sum(cluster.client(port).dbsize() for port in cluster.ports) <= 3  # marks of settled, gone in a minute
 
 
@@ -286,5 +286,5 @@ def test_a_url_names_one_server_or_a_place_of_many():
 
 @pytest.mark.parametrize("url", ["sentinel://a:1", "redis+cluster://a:1/x", "redis+cluster://a:b", "sentinel:///x"])
 def test_a_url_that_names_no_place_is_refused(url):
-    with pytest.raises(ValueError, match=r"redis\.url"):
-        place_of(url)
+    with pytest.raises(UsageError, match=r"redis\.url"):
+        connect_to(url, 1)
