@@ -144,7 +144,8 @@ class Gate(Section):
 class Redis(Section):
     url: str = Field(
         pattern=REDIS_URL,
-        description="text that begins with redis://, rediss://, unix://, or has the form sentinel://hosts/service or redis+cluster://hosts",
+        description="text that begins with redis://, rediss://, unix://, or reads sentinel://hosts/service or "
+        "redis+cluster://hosts",
     )
     namespace: str = Field(
         pattern=r"^[a-z][a-z0-9_-]{0,31}$",
