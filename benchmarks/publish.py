@@ -10,6 +10,7 @@ timed by itself. Writes ``.nightshelf/bench/publish.json``.
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,7 @@ class Bench:
     def __init__(self, client: redis.Redis, keys: Keys, files: SlateFiles, settings, folder: Path):
         self.client, self.keys, self.files, self.settings, self.folder = client, keys, files, settings, folder
         self.seconds: dict[str, list[float]] = {}
+        self.work: dict[str, list[float]] = {}  # of the last repeat
         self.n_bytes = self.n_value_bytes = 0
         self.parcels = list(self.packed())
         self.stream = folder / "commands"
@@ -88,15 +90,22 @@ class Bench:
         for name, way in (("ours", self.ours), ("ours, packed before", self.sent), ("redis-cli --pipe", self.piped)):
             self.client.flushall()
             empty = self.client.info("memory")["used_memory"]
-            began = time.perf_counter()
+            before, began = self.work_s(), time.perf_counter()
             done = way()
             self.note(name, time.perf_counter() - began, counts)
+            self.work[name] = [after - first for after, first in zip(self.work_s(), before, strict=True)]
             if name == "ours":
                 self.n_bytes = self.client.info("memory")["used_memory"] - empty
                 self.n_value_bytes = sum(receipt.n_bytes for receipt in done)
                 began = time.perf_counter()
                 assert self.shipment().found(done) == self.files.n_rows
                 self.note("reading back", time.perf_counter() - began, counts)
+
+    def work_s(self) -> tuple[float, float]:
+        """Seconds of processors so far: of this process and what it started and awaited, and of the server."""
+        ours = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        told = self.client.info("cpu")
+        return ours, told["used_cpu_user"] + told["used_cpu_sys"]
 
     def note(self, name: str, seconds: float, counts: bool) -> None:
         print(f"{name:20} {self.files.n_rows / seconds:12,.0f} users/s", flush=True)
@@ -183,12 +192,19 @@ def listed(values, n: int) -> pa.ListArray:
 def report(bench: Bench, n_users: int) -> None:
     rates = {name: n_users / median(seconds) for name, seconds in bench.seconds.items()}
     beside = rates["redis-cli --pipe"]
-    print("\n| way | users/s | of redis-cli --pipe |\n|---|---|---|")
+    print("\n| way | users/s | of redis-cli --pipe | client, µs of a core a user | server |\n|---|---|---|---|---|")
     for name, rate in rates.items():
-        print(f"| {name} | {rate:,.0f} | {rate / beside:.2f} |")
+        work = [f"{seconds / n_users * 1e6:.1f}" for seconds in bench.work.get(name, ())] or ["", ""]
+        print(f"| {name} | {rate:,.0f} | {rate / beside:.2f} | {' | '.join(work)} |")
     users = {"bytes_a_user": bench.n_bytes / n_users, "value_bytes_a_user": bench.n_value_bytes / n_users}
     print(f"\n{users['bytes_a_user']:,.0f} bytes of Redis a user, {users['value_bytes_a_user']:,.0f} of them the value")
-    told = {"users": n_users, "cores": cores(), "seconds": bench.seconds, "users_a_second": rates} | users
+    told = {
+        "users": n_users,
+        "cores": cores(),
+        "seconds": bench.seconds,
+        "users_a_second": rates,
+        "work_s": bench.work,
+    } | users
     (FOLDER / "publish.json").write_text(json.dumps(told, indent=1))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from jobs.kernels.rising_rows import rising_rows
 from jobs.kernels.user_values import pack_rows
 from jobs.rim.key_lists import pack_names, pack_pseudonyms
 from schemas.codec import SOURCE_CODES
@@ -91,14 +92,16 @@ class UserRows:
         lists = {name: list_of(batch.column(name)) for name in (*LISTS, "seen")}
         self.begins, self.seen_begins = lists["items"][1], lists["seen"][1]
         self.check_lengths({name: lists[name][1] for name in LISTS})
-        seen = sorted_by_row(lists["seen"][0].to_numpy().astype(np.int64), self.seen_begins)
+        self.answers = np.empty(0, np.uint8)  # grows to what a parcel takes, then is written over
+        sources, codes = codes_of(lists["sources"][0])
         self.columns = (
             self.names,
             typed(lists["items"][0], np.int32),
             typed(lists["scores"][0], np.float32),
-            codes_of(lists["sources"][0]),
+            sources,
             typed(lists["because_of"][0], np.int32),
-            seen,
+            rising_rows(lists["seen"][0].to_numpy(), self.seen_begins),
+            codes,
             *(self.name_begins, self.begins, self.seen_begins),
         )
 
@@ -129,14 +132,16 @@ class UserRows:
             int((begins[rows + 1] - begins[rows]).sum()) for begins in (self.begins, self.seen_begins, self.name_begins)
         )
         most = names + 12 * lists + 6 * seen + len(rows) * (AROUND_BYTES + len(before) + len(after))
-        out, answers = np.empty(most, np.uint8), np.empty(most, np.uint8)
+        out = np.empty(most, np.uint8)
+        if len(self.answers) < most:
+            self.answers = np.empty(most, np.uint8)
         around = np.frombuffer(before, np.uint8), np.frombuffer(after, np.uint8)
         n_out, n_answer, n_bytes, bad = pack_rows(
-            self.columns, rows, *around, (life.longest_s, life.jitter_s), CRC32, out, answers
+            self.columns, rows, *around, (life.longest_s, life.jitter_s), CRC32, out, self.answers
         )
         if bad >= 0:
             self.refuse(bad)
-        crc = zlib.crc32(answers[:n_answer])
+        crc = zlib.crc32(self.answers[:n_answer])
         return Parcel(self.names_of(rows), out[:n_out].data, len(rows), n_bytes, n_answer, crc)
 
     def names_of(self, rows: np.ndarray) -> bytes:
@@ -175,21 +180,9 @@ def typed(values: pa.Array, kind: type) -> np.ndarray:
     return np.require(values.to_numpy(), kind, "C")
 
 
-def codes_of(sources: pa.Array) -> np.ndarray:
-    """Positions in SOURCES, uint8; ``FOREIGN`` for what is none."""
+def codes_of(sources: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Each source as a number, int32, and what a number stands for: a position in SOURCES, or ``FOREIGN``, uint8."""
     if not isinstance(sources, pa.DictionaryArray):
         sources = sources.dictionary_encode()
     known = [SOURCE_CODES.get(name, FOREIGN) for name in sources.dictionary.to_pylist()]
-    return np.array([*known, FOREIGN], np.uint8)[sources.indices.to_numpy()]
-
-
-def sorted_by_row(values: np.ndarray, begins: np.ndarray) -> np.ndarray:
-    """Each row's values rising."""
-    if not len(values):
-        return values
-    if values.min() < 0:
-        return values  # the packing refuses them where they stand
-    row = np.repeat(np.arange(len(begins) - 1, dtype=np.int64), np.diff(begins))
-    together = row << 32 | values
-    together.sort()
-    return together & 0xFFFFFFFF
+    return typed(sources.indices, np.int32), np.array([*known, FOREIGN], np.uint8)
