@@ -2,6 +2,7 @@
 
     {ctl}:live       the release (JSON)          {ctl}:token   fencing counter
     {ctl}:lease      token of the publisher      {ctl}:loads   hash: what was loaded or begun, for cleaning up
+    {ctl}:availability  what is out or back now (schemas.availability)   {ctl}:promotions  (schemas.promotions)
     {u:<pseudonym>}:<tag>     slate of one generation     {u:<pseudonym>}:s<tag>  seen items of that generation
     {u:<pseudonym>}:flags, :recents, :delta:<tag>         outside generations, written by later parts
     {i:<item_idx>}:<tag>      neighbors of one generation (similar and bought_together have different tags)
@@ -57,6 +58,14 @@ class Keys:
     @property
     def token(self) -> str:
         return f"{self.namespace}:{{ctl}}:token"
+
+    @property
+    def availability(self) -> str:
+        return f"{self.namespace}:{{ctl}}:availability"
+
+    @property
+    def promotions(self) -> str:
+        return f"{self.namespace}:{{ctl}}:promotions"
 
     @property
     def loads(self) -> str:
