@@ -167,4 +167,6 @@ class Serving(Section):
     default_n: Annotated[int, between(1, 100)]
     max_n: Annotated[int, between(1, 255)]
     poll_ms: Annotated[int, between(50, 500)]
+    deadline_ms: Annotated[int, between(5, 60_000)]
     cache_dir: str
+    max_per_category: Annotated[int, between(0, 255)]

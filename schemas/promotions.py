@@ -1,8 +1,8 @@
 """Promotions at request time: items pinned to a place of an answer, for a while, maybe for one segment only.
 
-JSON under ``{ctl}:promotions``, outside generations like availability: it holds within seconds and for all surfaces it
-names. (``[[promotion]]`` of the rules file works by night, inside slates.) An item named here still has to be available,
-unseen, not excluded and within the request's filters, so a promotion may stay away; it never brings such an item back.
+JSON under ``{ctl}:promotions``, outside generations like availability, so it holds within seconds, on every surface it
+names. (``[[promotion]]`` of the rules file works by night, inside slates.) An item named here still has to be
+available, unseen, not excluded and within the request's filters: a promotion may stay away, it never brings one back.
 """
 
 from collections.abc import Collection, Mapping
@@ -31,19 +31,26 @@ class Promotion:
     surfaces: tuple[str, ...] = ("for_you",)
     segment: str | None = None  # as in trending, such as country=France or category=Toys; null: every request
 
-    def holds(self, surface: str, segments: Collection[str], now: float) -> bool:
+    def fits(self, surface: str, segments: Collection[str]) -> bool:
         """Whether it is for a request of this surface that names these segments."""
-        if surface not in self.surfaces or (self.segment is not None and self.segment not in segments):
-            return False
-        return seconds(self.starts) <= now < seconds(self.until)
+        return surface in self.surfaces and (self.segment is None or self.segment in segments)
 
 
-@dataclass(frozen=True, slots=True)
 class Promotions:
     """All promotions, and the number of the change that made them."""
 
-    sequence: int
-    rows: tuple[Promotion, ...]
+    def __init__(self, sequence: int, rows: tuple[Promotion, ...]):
+        self.sequence, self.rows = sequence, rows
+        self._active: tuple[int, tuple[Promotion, ...]] = (-1, ())  # the second it was looked at
+
+    def active(self, now: float) -> tuple[Promotion, ...]:
+        """Those whose time it is, in their order; the same tuple as long as they stay the same. Whole seconds count."""
+        second, active = self._active
+        if second != int(now):
+            found = tuple(row for row in self.rows if seconds(row.starts) <= int(now) < seconds(row.until))
+            active = active if found == active else found
+            self._active = (int(now), active)
+        return active
 
     def to_json(self) -> bytes:
         rows = [asdict(row) for row in self.rows]

@@ -6,6 +6,8 @@ is away, and only the release watch, in the background, goes on asking. Its firs
 """
 
 import threading
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
@@ -13,6 +15,7 @@ from redis.retry import Retry
 
 from conf.settings import Redis as RedisSettings
 from schemas.keys import Keys, unix_path
+from serving.deadline import FLOOR_S, Deadline
 
 FAILURES_TO_OPEN = 3
 PATIENCE = 100  # a catalogue chunk has a megabyte
@@ -20,6 +23,16 @@ PATIENCE = 100  # a catalogue chunk has a megabyte
 
 class StoreAway(ConnectionError):
     """Redis does not answer, or not in time."""
+
+
+class UserRead(NamedTuple):
+    """What Redis holds about one user, None for each value that is not there; packed as ``schemas.codec`` says."""
+
+    flags: bytes | None
+    recents: bytes | None
+    seen: bytes | None
+    delta: bytes | None
+    base: bytes | None
 
 
 def connect(settings: RedisSettings, patience: float = 1) -> redis.Redis:
@@ -51,14 +64,16 @@ class Reader:
         """Whether the breaker is open."""
         return self._failures >= FAILURES_TO_OPEN
 
-    def values(self, names: list[str]) -> list[bytes | None]:
+    def values(self, names: list[str], deadline: Deadline) -> list[bytes | None]:
         """The values of keys of one slot, None for each missing one.
 
         Raises:
-            StoreAway: Redis failed now, or the breaker is open.
+            StoreAway: Redis failed now, the breaker is open, or too little time is left.
         """
         if self.away:
             raise StoreAway("Redis is away")
+        if deadline.left() < FLOOR_S:
+            raise StoreAway("no time is left to ask Redis")
         return self.ask(names)
 
     def ask(self, names: list[str]) -> list[bytes | None]:
@@ -86,14 +101,41 @@ class Reader:
         except redis.exceptions.RedisError as error:
             raise StoreAway(str(error)) from None
 
-    def user(self, pseudonym: str, tag: str) -> tuple[bytes | None, bytes | None]:
-        """Slate and seen items of a user in one generation."""
-        slate, seen = self.values([self.keys.slate(pseudonym, tag), self.keys.seen(pseudonym, tag)])
-        return slate, seen
+    def user(self, pseudonym: str, tag: str | None, deadline: Deadline) -> UserRead:
+        """All that is read of a user, in one round trip; without a ``tag`` only what is outside generations."""
+        return read_as(self.values(self.user_keys(pseudonym, tag), deadline))
 
-    def neighbors(self, item_idx: int, tag: str) -> bytes | None:
-        return self.values([self.keys.neighbors(item_idx, tag)])[0]
+    def users(self, pseudonyms: Sequence[str], tag: str | None, deadline: Deadline) -> list[UserRead]:
+        """As ``user`` for many, in one pipeline."""
+        if not pseudonyms:
+            return []
+        if self.away or deadline.left() < FLOOR_S:
+            raise StoreAway("Redis is away, or no time is left to ask it")
+        pipe = self.client.pipeline(transaction=False)
+        for user in pseudonyms:
+            pipe.mget(self.user_keys(user, tag))
+        try:
+            return [read_as(values) for values in pipe.execute()]
+        except redis.exceptions.RedisError as error:
+            raise StoreAway(str(error)) from None
 
-    def live(self) -> bytes | None:
+    def user_keys(self, pseudonym: str, tag: str | None) -> list[str]:
+        names = [self.keys.flags(pseudonym), self.keys.recents(pseudonym)]
+        if tag is None:
+            return names
+        return names + [
+            self.keys.seen(pseudonym, tag),
+            self.keys.delta(pseudonym, tag),
+            self.keys.slate(pseudonym, tag),
+        ]
+
+    def neighbors(self, item_idx: int, tag: str, deadline: Deadline) -> bytes | None:
+        return self.values([self.keys.neighbors(item_idx, tag)], deadline)[0]
+
+    def live(self, deadline: Deadline) -> bytes | None:
         """The release as it is now."""
-        return self.values([self.keys.live])[0]
+        return self.values([self.keys.live], deadline)[0]
+
+
+def read_as(values: list[bytes | None]) -> UserRead:
+    return UserRead(*values, *[None] * (5 - len(values)))

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 import orjson
 
@@ -24,6 +25,7 @@ class ReleaseWatch:
         self.snapshot: Snapshot | None = folder.load()
         self.lost = False  # Redis answers, but what was published is gone from it
         self.refused = ""  # what is wrong now, told once
+        self._followed: list[tuple[str, Callable[[bytes | None], None]]] = []
         self._adopting = threading.Lock()
         self._stop = threading.Event()
 
@@ -31,6 +33,13 @@ class ReleaseWatch:
     def degraded(self) -> bool:
         """Whether answers come from copies: Redis is away or came back empty."""
         return self.lost or self.reader.away
+
+    def follow(self, key: str, take: Callable[[bytes | None], None]) -> None:
+        """Read ``key`` (of the slot of the release) with the release, in the same round trip; ``take`` gets its value.
+
+        ``take`` may raise ValueError for a value that cannot be read; it is not called while Redis is away.
+        """
+        self._followed.append((key, take))
 
     def start(self) -> "ReleaseWatch":
         """Poll once now, then in the background."""
@@ -48,7 +57,9 @@ class ReleaseWatch:
     def poll(self) -> None:
         """Look once; whatever goes wrong, what was adopted before stays."""
         try:
-            raw = self.reader.ask([self.keys.live])[0]
+            raw, *others = self.reader.ask([self.keys.live, *(key for key, _ in self._followed)])
+            for (_, take), value in zip(self._followed, others, strict=True):
+                take(value)
             self.lost = raw is None and self.snapshot is not None
             if raw is not None:
                 self.adopt(raw)
