@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from schemas import __version__, api
 from schemas.routes import (
+    FOR_YOU,
     MAX_BODY,
     MAX_LIST,
     MAX_SUBJECTS,
@@ -19,18 +20,6 @@ from schemas.routes import (
     Route,
 )
 
-BATCH_OPTIONS = (
-    "n",
-    "segment",
-    "exclude",
-    "category",
-    "price_min",
-    "price_max",
-    "country",
-    "device",
-    "time",
-    "explain",
-)
 SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean"}
 TEXT = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
 REFUSALS = {
@@ -133,7 +122,7 @@ def batch_schema(body: type, schemas: dict, default_n: int, max_n: int) -> dict:
     schema_of(body, schemas)
     schema = schemas[body.__name__]
     schema["properties"]["subjects"] |= {"minItems": 1, "maxItems": MAX_SUBJECTS}
-    for name in BATCH_OPTIONS:
+    for name in FOR_YOU:
         described = {"description": PARAMETERS[name].what}
         schema["properties"][name] = value_schema(PARAMETERS[name], default_n, max_n) | described
     for kind in (api.UserSubject, api.ItemSubject):

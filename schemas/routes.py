@@ -1,4 +1,4 @@
-"""The API's routes and parameters, once: requests are checked against this table and the OpenAPI document derives from it."""
+"""The API's routes and parameters, once: requests are checked against them, the OpenAPI document derives from them."""
 
 from dataclasses import dataclass
 from typing import Literal

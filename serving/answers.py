@@ -30,7 +30,7 @@ class NothingPublished(LookupError):
 
 
 class Read(NamedTuple):
-    """What was read for a request: the generation, its list (None where it has none) and who may not come, by reason."""
+    """What was read: the generation, its list (None where it has none), and which items may not come, by reason."""
 
     entry: Published | None
     slate: Slate | None = None
@@ -208,9 +208,8 @@ class Answers:
             category=snapshot.catalogue.category_code,
         )
         told: list[Told] | None = [] if asked.explain else None
-        picks = select(
-            rungs(tier, surface, read, snapshot, segments, degraded), rules, lambda: view.leftovers(asked), told
-        )
+        ladder = rungs(tier, surface, read, snapshot, segments, degraded)
+        picks = select(ladder, rules, lambda: view.leftovers(asked), told)
         return Made(surface, read.entry, asked, segments, picks, view, degraded, told)
 
 

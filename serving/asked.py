@@ -1,4 +1,4 @@
-"""What a request asks for: its parameters, read by the table in ``schemas.routes``, refused in words where it is wrong."""
+"""What a request asks for: its parameters, read by the table in ``schemas.routes``, refused in words where wrong."""
 
 from functools import lru_cache
 from typing import Any, NamedTuple

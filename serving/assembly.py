@@ -18,35 +18,35 @@ REMEMBERED_PIECES = 20_000
 
 
 class Pieces:
-    """The pieces of one catalogue of ``n`` items: ``item(idx)`` and ``because(idx)``; those asked last are remembered."""
+    """The pieces of a catalogue of ``n`` items, ``item(idx)`` and ``reason(source, because_of)``; the last are kept."""
 
     def __init__(self, record: Record, n: int):
         self.record, self.n = record, n
         self.item = lru_cache(REMEMBERED_PIECES)(self.item_piece)
-        self.because = lru_cache(REMEMBERED_PIECES)(self.because_piece)
+        self.reason = lru_cache(REMEMBERED_PIECES)(self.reason_piece)
 
     def item_piece(self, idx: int) -> bytes:
         """The fields of an item that do not depend on the answer, without braces."""
         item_id, title, category = self.record(idx)
         return dumps({"item_id": item_id, "title": title, "category": category})[1:-1]
 
-    def because_piece(self, idx: int) -> bytes:
-        """The item behind a reason; null for none, and for one this catalogue does not know."""
-        if not 0 <= idx < self.n:
-            return b"null"
-        item_id, title, _ = self.record(idx)
-        return dumps({"item_id": item_id, "title": title})
+    def reason_piece(self, source: str, idx: int) -> bytes:
+        """Source and reason of an item, without the brace before; an item this catalogue does not know is none."""
+        because = None
+        if 0 <= idx < self.n:
+            item_id, title, _ = self.record(idx)
+            because = {"item_id": item_id, "title": title}
+        return dumps({"source": source, "because_of": because})[1:]
 
 
 def items_json(picks: list[Pick], pieces: Pieces) -> orjson.Fragment:
     """The list ``items`` of an answer; scores have six significant digits."""
-    item, because = pieces.item, pieces.because
-    rows = [
-        b'{"rank":%d,%b,"score":%.6g,"source":"%b","because_of":%b}'
-        % (rank, item(idx), score, source.encode(), because(reason))
-        for rank, (idx, score, source, reason, _) in enumerate(picks, 1)
-    ]
-    return orjson.Fragment(b"[" + b",".join(rows) + b"]")
+    item, reason, rows = pieces.item, pieces.reason, []
+    for rank, (idx, place, rung) in enumerate(picks, 1):
+        _, scores, sources, because_of = rung.slate
+        why = reason(sources[place], because_of[place])
+        rows.append(b'{"rank":%d,%b,"score":%.6g,%b' % (rank, item(idx), scores[place], why))
+    return orjson.Fragment(b"[%b]" % b",".join(rows))
 
 
 def dumps(value: Mapping[str, object]) -> bytes:

@@ -1,11 +1,12 @@
 """What holds within seconds, whatever was published: availability and promotions, followed beside the release.
 
-A value that cannot be read, or is gone from Redis, changes nothing: the last good one holds, and is on disk for a worker
-that starts while Redis is away.
+A value that cannot be read, or is gone from Redis, changes nothing: the last good one holds, and is on disk for a
+worker that starts while Redis is away.
 """
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from schemas.availability import UNCORRECTED, Availability, corrected, unpack_availability
@@ -24,10 +25,8 @@ class Followed(Generic[Value]):
     def __init__(self, name: str, folder: CopyFolder, read: Callable[[bytes], Value], nothing: Value):
         self.name, self.folder, self.read = name, folder, read
         self.now, self.raw, self.refused = nothing, b"", b""
-        try:
+        with suppress(OSError):  # there is no copy yet
             self.take((folder.folder / name).read_bytes(), keep=False)
-        except OSError:  # there is no copy yet
-            pass
 
     def take(self, raw: bytes | None, keep: bool = True) -> None:
         """Adopt a value read from Redis; None (none there) changes nothing."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from schemas.codec import EMPTY, Slate
+from schemas.codec import Slate
 
 
 class Rung(NamedTuple):
@@ -15,25 +15,30 @@ class Rung(NamedTuple):
     slate: Slate
 
 
-class Pick(NamedTuple):
-    """One item of an answer and the rung that gave it; ``because_of`` is -1 for none."""
+# One item of an answer: item_idx, its position in the rung's slate, the rung. A bare tuple: twenty are made a request.
+Pick = tuple[int, int, Rung]
 
-    item_idx: int
-    score: float
-    source: str
-    because_of: int
-    rung: Rung
-
-
-CATALOGUE = Rung("copy", "catalogue", None, EMPTY)  # whatever else there is, when all lists are too short
-PROMOTED = Rung("copy", "promotion", None, EMPTY)  # no rung of the ladder: what stands in a promoted place
+# No rungs of the ladder, each with one position for all its items: whatever else there is when all lists are too short,
+# and what stands in a promoted place.
+CATALOGUE = Rung("copy", "catalogue", None, Slate([-1], [0.0], ["catalogue"], [-1]))
+PROMOTED = Rung("copy", "promotion", None, Slate([-1], [0.0], ["promotion"], [-1]))
 
 
 def tier_of(picks: Iterable[Pick]) -> str:
     """The rung that answered: that of the first item which is no promotion."""
-    return next((pick.rung.tier for pick in picks if pick.rung is not PROMOTED), "copy")
+    for _, _, rung in picks:
+        if rung is not PROMOTED:
+            return rung.tier
+    return "copy"
 
 
 def generations(picks: Iterable[Pick]) -> dict[str, str]:
     """surface -> generation of every list that gave an item."""
-    return {pick.rung.surface: pick.rung.generation for pick in picks if pick.rung.generation}
+    found: dict[str, str] = {}
+    last = None
+    for _, _, rung in picks:
+        if rung is not last:
+            last = rung
+            if rung.generation is not None:
+                found[rung.surface] = rung.generation
+    return found

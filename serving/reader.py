@@ -123,11 +123,8 @@ class Reader:
         names = [self.keys.flags(pseudonym), self.keys.recents(pseudonym)]
         if tag is None:
             return names
-        return names + [
-            self.keys.seen(pseudonym, tag),
-            self.keys.delta(pseudonym, tag),
-            self.keys.slate(pseudonym, tag),
-        ]
+        of_tag = (self.keys.seen(pseudonym, tag), self.keys.delta(pseudonym, tag), self.keys.slate(pseudonym, tag))
+        return [*names, *of_tag]
 
     def neighbors(self, item_idx: int, tag: str, deadline: Deadline) -> bytes | None:
         return self.values([self.keys.neighbors(item_idx, tag)], deadline)[0]

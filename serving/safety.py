@@ -84,7 +84,7 @@ class Selection:
             if item is not None:
                 self.taken.add(item)
                 self.count(item)
-                found[place] = Pick(item, 0.0, "promotion", -1, PROMOTED)
+                found[place] = (item, 0, PROMOTED)
         return sorted(found.items())
 
     def fill(self, rungs: Iterable[Rung], leftovers: Callable[[], Iterable[int]]) -> None:
@@ -100,17 +100,16 @@ class Selection:
         """The eligible items of a rung up to the wanted number; those above their category's cap are held back."""
         taken, picks, wanted, told = self.taken, self.picks, self.wanted, self.tell(rung)
         available, allowed, cap = self.rules.available, self.rules.allowed, self.rules.max_per_category
-        for item, score, source, because in zip(*rung.slate, strict=True):
+        for place, item in enumerate(rung.slate.items):
             if item in taken or not available(item) or (allowed is not None and not allowed(item)):
                 if told is not None:
                     told.dropped[self.reason(item)] += 1
                 continue
             taken.add(item)
-            pick = Pick(item, score, source, because, rung)
             if cap and self.count(item) > cap:
-                self.held.append(pick)
+                self.held.append((item, place, rung))
                 continue
-            picks.append(pick)
+            picks.append((item, place, rung))
             if len(picks) == wanted:
                 return
 
@@ -118,7 +117,7 @@ class Selection:
         for item in items:
             if self.eligible(item):
                 self.taken.add(item)
-                self.picks.append(Pick(item, 0.0, "catalogue", -1, CATALOGUE))
+                self.picks.append((item, 0, CATALOGUE))
                 if len(self.picks) == self.wanted:
                     return
 
@@ -137,11 +136,11 @@ class Selection:
         return self.told[-1]
 
     def settle(self) -> None:
-        """Fill in what is known at the end only: who gave what, and what stayed held back."""
+        """Fill in what is known at the end only: which rung gave how many, and what of it stayed held back."""
         for told in self.told or ():
-            told.gave = sum(pick.rung is told.rung for pick in self.picks)
-            chosen = {pick.item_idx for pick in self.picks}
-            held = sum(pick.rung is told.rung and pick.item_idx not in chosen for pick in self.held)
+            told.gave = sum(rung is told.rung for _, _, rung in self.picks)
+            chosen = {item for item, _, _ in self.picks}
+            held = sum(rung is told.rung and item not in chosen for item, _, rung in self.held)
             if held:
                 told.dropped["diversity"] = held
 

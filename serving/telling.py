@@ -73,8 +73,8 @@ def explain(made: Made) -> dict[str, Any]:
         "context": made.asked.context,
         "segments": list(made.segments),
         "rungs": [told_rung(told) for told in made.told],
-        "from_catalogue": sum(pick.rung is CATALOGUE for pick in made.picks),
-        "promoted": [made.view.catalogue.id(pick.item_idx) for pick in made.picks if pick.rung is PROMOTED],
+        "from_catalogue": sum(rung is CATALOGUE for _, _, rung in made.picks),
+        "promoted": [made.view.catalogue.id(item) for item, _, rung in made.picks if rung is PROMOTED],
     }
 
 

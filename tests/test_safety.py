@@ -13,6 +13,7 @@ from serving.safety import Rules, select
 N_ITEMS = 31
 ITEMS = st.lists(st.integers(0, N_ITEMS - 1), unique=True, max_size=12)
 SETS = st.sets(st.integers(0, N_ITEMS - 1))
+CAPS = st.integers(0, 3)
 PROMOTIONS = st.lists(st.tuples(st.integers(1, 12), st.lists(st.integers(0, N_ITEMS - 1), max_size=3)), max_size=4)
 
 
@@ -26,7 +27,7 @@ def category(item):
 
 
 @st.composite
-def requests(draw, promotions=PROMOTIONS, caps=st.integers(0, 3)):
+def requests(draw, promotions=PROMOTIONS, caps=CAPS):
     """Rungs, leftovers, rules and the items that are eligible."""
     lists, leftovers = draw(st.lists(ITEMS, max_size=4)), draw(ITEMS)
     away, outside = draw(SETS), draw(st.none() | SETS)
@@ -50,16 +51,16 @@ def test_nothing_blocked_nothing_twice_and_never_too_few(request):
     rungs, leftovers, rules, eligible = request
     told = []
     picks = select(iter(rungs), rules, lambda: leftovers, told)
-    got = [pick.item_idx for pick in picks]
+    got = [item for item, _, _ in picks]
     listed = {item for one in rungs for item in one.slate.items} | set(leftovers)
     promotable = {item for place, items in rules.promoted if place <= rules.n for item in items}
     reachable = len(listed & eligible)
     assert set(got) <= eligible & (listed | promotable)
     assert len(got) == len(set(got)) <= rules.n
     assert len(got) >= min(rules.n, reachable)
-    assert got == [pick.item_idx for pick in select(iter(rungs), rules, lambda: leftovers)]  # telling changes nothing
+    assert got == [item for item, _, _ in select(iter(rungs), rules, lambda: leftovers)]  # telling changes nothing
     for one in told:
-        assert one.gave == sum(pick.rung is one.rung for pick in picks)
+        assert one.gave == sum(rung is one.rung for _, _, rung in picks)
         assert one.gave + sum(one.dropped.values()) <= len(one.rung.slate.items)
 
 
@@ -69,10 +70,8 @@ def test_without_promotions_and_cap_the_order_is_that_of_the_rungs(request):
     rungs, leftovers, rules, eligible = request
     picks = select(iter(rungs), rules, lambda: leftovers)
     in_order = [item for items in (*(one.slate.items for one in rungs), leftovers) for item in items]
-    assert [pick.item_idx for pick in picks] == [item for item in dict.fromkeys(in_order) if item in eligible][
-        : rules.n
-    ]
-    assert all(pick.rung.surface in generations(picks) for pick in picks if pick.rung.generation)
+    assert [item for item, _, _ in picks] == [item for item in dict.fromkeys(in_order) if item in eligible][: rules.n]
+    assert generations(picks) == {rung.surface: "a generation" for _, _, rung in picks if rung.generation}
 
 
 @hypothesis_settings(deadline=None, max_examples=200)
@@ -80,7 +79,7 @@ def test_without_promotions_and_cap_the_order_is_that_of_the_rungs(request):
 def test_promotions_stand_in_their_places_and_move_nothing_else(request):
     rungs, leftovers, rules, eligible = request
     picks = select(iter(rungs), rules, lambda: leftovers)
-    promoted = {rank: pick.item_idx for rank, pick in enumerate(picks, 1) if pick.rung is PROMOTED}
+    promoted = {rank: item for rank, (item, _, rung) in enumerate(picks, 1) if rung is PROMOTED}
     wanted, used = {}, set()
     for place, items in rules.promoted:
         fit = [item for item in items if item in eligible and item not in used]
@@ -94,8 +93,8 @@ def test_promotions_stand_in_their_places_and_move_nothing_else(request):
     plain = select(
         iter(rungs), rules._replace(promoted=(), blocked={**rules.blocked, "promoted": used}), lambda: leftovers
     )
-    rest = [pick.item_idx for pick in picks if pick.rung is not PROMOTED]
-    assert rest == [pick.item_idx for pick in plain][: len(rest)]
+    rest = [item for item, _, rung in picks if rung is not PROMOTED]
+    assert rest == [item for item, _, _ in plain][: len(rest)]
 
 
 @hypothesis_settings(deadline=None, max_examples=200)
@@ -108,7 +107,7 @@ def test_the_cap_holds_while_others_remain(request):
         counts[category(item)] = counts.get(category(item), 0) + 1
         if category(item) == ABSENT or counts[category(item)] <= rules.max_per_category:
             firsts.append(item)
-    assert [pick.item_idx for pick in picks][: len(firsts)] == firsts[: rules.n]
+    assert [item for item, _, _ in picks][: len(firsts)] == firsts[: rules.n]
 
 
 def test_lower_rungs_are_not_looked_at_when_not_needed():
@@ -116,7 +115,7 @@ def test_lower_rungs_are_not_looked_at_when_not_needed():
         yield rung("personal", [1, 2])
         pytest.fail("looked further than needed")
 
-    assert [pick.item_idx for pick in select(rungs(), Rules(2, lambda idx: True))] == [1, 2]
+    assert [item for item, _, _ in select(rungs(), Rules(2, lambda idx: True))] == [1, 2]
 
 
 def test_it_tells_who_gave_what_and_why_the_rest_did_not_come():
@@ -132,7 +131,7 @@ def test_it_tells_who_gave_what_and_why_the_rest_did_not_come():
     told = []
     picks = select([rung("personal", [1, 2, 3, 4, 5, 6, 9]), rung("global_trending", [1, 6, 11, 12])], rules, told=told)
     # 9 is promoted to place 2 and fills its category (0), so 1 and 6 are held back, and 12 behind 11
-    assert [pick.item_idx for pick in picks] == [11, 9, 1, 6, 12]
+    assert [item for item, _, _ in picks] == [11, 9, 1, 6, 12]
     assert [(one.rung.tier, one.gave, dict(one.dropped)) for one in told] == [
         ("personal", 2, {"unavailable": 1, "seen": 1, "excluded": 1, "filtered": 1, "repeated": 1}),
         ("global_trending", 2, {"repeated": 2}),
