@@ -32,6 +32,8 @@ COMMANDS = {  # name -> (module, what it does)
     "run": ("jobs.run", "run computing steps, such as interactions cooccurrence cold recipe fit candidates slates"),
     "gate": ("jobs.gate", "judge computed tables before they leave the lake"),
     "publish": ("jobs.publish", "load generations into Redis, verify, switch the release"),
+    "availability": ("jobs.availability", "take items out of all answers, or back, within seconds"),
+    "promotions": ("jobs.promotions", "pin items to places of answers, for a while"),
     "report": ("jobs.report", "write one page about a run: quality, churn, what changed for whom, the gate"),
     "backtest": ("jobs.backtest", "compare our lists with single methods on events held back, or write the lists"),
     "explain": ("jobs.explain", "ask the running API about a person and tell the path in words"),

@@ -24,6 +24,7 @@ class Followed(Generic[Value]):
 
     def __init__(self, name: str, folder: CopyFolder, read: Callable[[bytes], Value], nothing: Value):
         self.name, self.folder, self.read = name, folder, read
+        self.nothing = nothing
         self.now, self.raw, self.refused = nothing, b"", b""
         with suppress(OSError):  # there is no copy yet
             self.take((folder.folder / name).read_bytes(), keep=False)
