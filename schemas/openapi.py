@@ -11,6 +11,7 @@ from schemas.routes import (
     FOR_YOU,
     MAX_BODY,
     MAX_LIST,
+    MAX_PRICE,
     MAX_SUBJECTS,
     MAX_TEXT,
     PARAMETERS,
@@ -21,7 +22,8 @@ from schemas.routes import (
 )
 
 SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean"}
-TEXT = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
+TEXT = {"type": "string", "maxLength": MAX_TEXT}  # an empty one asks for nothing
+ID = TEXT | {"minLength": 1}
 REFUSALS = {
     400: "The request is wrong; `detail` says what is allowed",
     405: "Another method is allowed; `Allow` says which",
@@ -94,14 +96,16 @@ def responses(route: Route, schemas: dict) -> dict[str, dict]:
 
 def path_parameter(name: str) -> dict:
     what = "As the source spells it; any text, percent-encoded. An unknown one gets the next rung."
-    return {"name": name, "in": "path", "required": True, "description": what, "schema": TEXT}
+    return {"name": name, "in": "path", "required": True, "description": what, "schema": ID}
 
 
 def query_parameter(parameter: Parameter, default_n: int, max_n: int) -> dict:
     found = {"name": parameter.name, "in": "query", "required": False, "description": parameter.what}
     found["schema"] = value_schema(parameter, default_n, max_n)
     if parameter.kind == "texts":
+        # a value may list many by commas, so its own length says nothing
         found |= {"style": "form", "explode": True}
+        found["schema"] |= {"items": {"type": "string"}}
     return found
 
 
@@ -111,7 +115,7 @@ def value_schema(parameter: Parameter, default_n: int, max_n: int) -> dict:
         "count": {"type": "integer", "minimum": 1, "maximum": max_n, "default": min(default_n, max_n)},
         "text": TEXT,
         "texts": {"type": "array", "items": TEXT, "maxItems": MAX_LIST},
-        "price": {"type": "number", "minimum": 0},
+        "price": {"type": "number", "minimum": 0, "maximum": MAX_PRICE},
         "time": {"type": "string", "format": "date-time"},
         "flag": {"type": "boolean", "default": False},
     }[parameter.kind]
@@ -128,7 +132,7 @@ def batch_schema(body: type, schemas: dict, default_n: int, max_n: int) -> dict:
     for kind in (api.UserSubject, api.ItemSubject):
         for name in ("user_id", "item_id"):
             if name in schemas[kind.__name__]["properties"]:
-                schemas[kind.__name__]["properties"][name] = TEXT
+                schemas[kind.__name__]["properties"][name] = ID
     return reference(body)
 
 

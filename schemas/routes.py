@@ -9,6 +9,7 @@ MAX_TEXT = 1_024  # characters of an id, a segment, a name
 MAX_LIST = 500  # ids or names in one list
 MAX_SUBJECTS = 100  # look-ups in one batch
 MAX_BATCH_ITEMS = 2_000  # subjects times n: about what one request's time allows
+MAX_PRICE = 10**12
 MAX_BODY = 1 << 20
 MAX_QUERY = 65_536  # characters
 

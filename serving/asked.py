@@ -13,7 +13,7 @@ from schemas.routes import (
     MAX_SUBJECTS,
     PARAMETERS,
 )
-from serving.values import FROM_TEXT, TOLD, Refused, bounded, listed, moment, pairs, refuse, short
+from serving.values import FROM_TEXT, TOLD, Refused, bounded_price, few, listed, pairs, refuse, short, utc_hour
 
 REMEMBERED_QUERIES = 1_024
 REMEMBERED_LENGTH = 200
@@ -46,7 +46,7 @@ class Asked(NamedTuple):
         found += [f"category={name}" for name in self.category]
         found += [f"{name}={value}" for name, value in self.context.items() if name != "time"]
         if self.time:
-            found.append(f"daypart={DAYPARTS[moment(self.time).hour // 6]}")
+            found.append(f"daypart={DAYPARTS[utc_hour(self.time) // 6]}")
         return tuple(dict.fromkeys(found))
 
 
@@ -127,15 +127,19 @@ class Forms:
     def from_json(self, name: str, value: Any) -> Any:
         kind = PARAMETERS[name].kind
         if kind == "count":
-            return self.count(str(value)) if type(value) is int else refuse(name, value, "a whole number")
+            whole = type(value) in (int, float) and value == value // 1  # to JSON, 5.0 is whole too
+            return self.count(str(int(value))) if whole else refuse(name, value, "a whole number")
         if kind == "texts":
             good = isinstance(value, list) and all(isinstance(text, str) for text in value)
-            return tuple(bounded(name, value)) if good else refuse(name, value, "a list of texts")
+            return (
+                tuple(short(name, text) for text in few(name, value))
+                if good
+                else refuse(name, value, "a list of texts")
+            )
         if kind == "flag":
             return value if isinstance(value, bool) else refuse(name, value, "true or false")
         if kind == "price":
-            good = type(value) in (int, float) and 0 <= value < 1e12
-            return float(value) if good else refuse(name, value, "a number, not negative")
+            return bounded_price(name, float(value)) if type(value) in (int, float) else refuse(name, value, "a number")
         return FROM_TEXT[kind](name, value) if isinstance(value, str) else refuse(name, value, "text")
 
 

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from schemas.routes import MAX_LIST, MAX_QUERY, MAX_TEXT
+from schemas.routes import MAX_LIST, MAX_PRICE, MAX_QUERY, MAX_TEXT
 
-NUMBER = re.compile(r"\d{1,12}(\.\d{1,12})?", re.ASCII)
+NUMBER = re.compile(r"\d{1,20}(\.\d{1,20})?(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+PRICE = f"a number such as 12.5, from 0 to {MAX_PRICE:,}"
 TOLD = 80  # characters of a wrong value that a refusal repeats
 
 
@@ -43,15 +44,14 @@ def unquoted(text: str) -> str:
 
 def listed(name: str, texts: list[str]) -> tuple[str, ...]:
     """The texts that commas part, and each whole one too: an id that has a comma is meant by it."""
-    parts = bounded(name, list(dict.fromkeys(part for text in texts for part in text.split(",") if part)))
-    return tuple(dict.fromkeys([*parts, *(text for text in texts if text and len(text) <= MAX_TEXT)]))
+    parts = [short(name, part) for text in few(name, texts) for part in text.split(",") if part]
+    return tuple(dict.fromkeys([*few(name, parts), *(text for text in texts if text and len(text) <= MAX_TEXT)]))
 
 
-def bounded(name: str, texts: Sequence[str]) -> Sequence[str]:
+def few(name: str, texts: Sequence[str]) -> Sequence[str]:
+    """Raise Refused for too many texts."""
     if len(texts) > MAX_LIST:
         raise Refused(f"{name} lists {len(texts):,} texts; allowed: at most {MAX_LIST}")
-    for text in texts:
-        short(name, text)
     return texts
 
 
@@ -63,34 +63,43 @@ def short(name: str, text: str) -> str:
 
 
 def price(name: str, text: str) -> float:
-    return float(text) if NUMBER.fullmatch(text) else refuse(name, text, "a number such as 12.5, not negative")
+    return bounded_price(name, float(text)) if NUMBER.fullmatch(text) else refuse(name, text, PRICE)
+
+
+def bounded_price(name: str, value: float) -> float:
+    return value if 0 <= value <= MAX_PRICE else refuse(name, value, PRICE)
 
 
 def flag(name: str, text: str) -> bool:
     return text == "true" if text in ("true", "false") else refuse(name, text, "true or false")
 
 
-def moment_text(name: str, text: str) -> str:
+def time(name: str, text: str) -> str:
     try:
-        moment(text)
-    except (ValueError, OverflowError):
+        utc_hour(text)
+    except ValueError:
         refuse(name, text, "an ISO 8601 time such as 2026-01-31T20:15:00Z; without a zone it is UTC")
     return text
 
 
-def moment(text: str) -> datetime:
-    """An ISO 8601 time as UTC; a + that a query made a space is one again."""
+def utc_hour(text: str) -> int:
+    """The hour by UTC of an ISO 8601 time; a + that a query made a space is one again.
+
+    Raises:
+        ValueError: it is none.
+    """
     if len(text) > 40:
         raise ValueError("too long for a time")
     found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    offset = found.utcoffset() or timedelta()
+    return int((timedelta(hours=found.hour, minutes=found.minute) - offset) / timedelta(hours=1) // 1) % 24
 
 
 FROM_TEXT: dict[str, Callable[[str, str], Any]] = {
     "text": short,
     "price": price,
     "flag": flag,
-    "time": moment_text,
+    "time": time,
 }
 
 
