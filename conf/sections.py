@@ -124,7 +124,7 @@ class Trending(Section):
     window_hours: Annotated[int, between(1, 20_000)]
     half_life_hours: Annotated[int, between(1, 20_000)]
     n_items: Annotated[int, between(10, 255)]
-    segments: tuple[Literal["category", "country", "device", "age_band"], ...]
+    segments: tuple[Literal["category", "country", "device", "age_band", "daypart"], ...]
     min_users: Annotated[int, between(1, 1_000_000)]
 
 

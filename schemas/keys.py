@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 GLOBAL_SEGMENT = "all"
+DAYPARTS = ("night", "morning", "afternoon", "evening")  # segments daypart=…, six hours of UTC each from midnight on
 GENERATION = re.compile(r"([a-z_]+)-(\d{8}T\d{6}Z)-([0-9a-f]{12})")
 
 

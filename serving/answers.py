@@ -64,7 +64,7 @@ class Answers:
         """The view of the snapshot's catalogue, kept while it stays."""
         view = self._view
         if view is None or view.catalogue is not snapshot.catalogue:
-            view = self._view = View(snapshot.catalogue, snapshot.record)
+            view = self._view = View(snapshot.catalogue)
         return view
 
     # the surfaces

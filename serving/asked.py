@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from conf.settings import Serving
+from schemas.keys import DAYPARTS
 from schemas.routes import (
     BATCH_SURFACES,
     FOR_YOU,
@@ -17,7 +18,6 @@ from serving.values import FROM_TEXT, TOLD, Refused, bounded_price, few, listed,
 
 REMEMBERED_QUERIES = 1_024
 REMEMBERED_LENGTH = 200
-DAYPARTS = ("night", "morning", "afternoon", "evening")
 
 
 class Asked(NamedTuple):

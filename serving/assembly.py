@@ -6,22 +6,22 @@ together. JSON escapes what UTF-8 cannot hold (a lone surrogate in an id), so no
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 import orjson
 
+from schemas.catalogue import Catalogue
 from serving.ladder import Pick
 
-Record = Callable[[int], tuple[str, str | None, str | None]]
 REMEMBERED_PIECES = 20_000
 
 
 class Pieces:
-    """The pieces of a catalogue of ``n`` items, ``item(idx)`` and ``reason(source, because_of)``; the last are kept."""
+    """The pieces of a catalogue: ``item(idx)`` and ``reason(source, because_of)``; those asked last are remembered."""
 
-    def __init__(self, record: Record, n: int):
-        self.record, self.n = record, n
+    def __init__(self, catalogue: Catalogue):
+        self.record, self.n = catalogue.record, len(catalogue)
         self.item = lru_cache(REMEMBERED_PIECES)(self.item_piece)
         self.reason = lru_cache(REMEMBERED_PIECES)(self.reason_piece)
 

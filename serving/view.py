@@ -7,7 +7,7 @@ from functools import lru_cache
 from schemas.catalogue import Catalogue
 from schemas.promotions import Promotion
 from serving.asked import Asked
-from serving.assembly import Pieces, Record
+from serving.assembly import Pieces
 
 REMEMBERED_FILTERS = 16  # each up to four bytes an item
 REMEMBERED_INDICES = 20_000
@@ -18,9 +18,9 @@ Limits = tuple[tuple[str, ...], float | None, float | None]  # categories, lowes
 class View:
     """Everything remembered here is true of this catalogue for good; safe to share between threads."""
 
-    def __init__(self, catalogue: Catalogue, record: Record):
+    def __init__(self, catalogue: Catalogue):
         self.catalogue = catalogue
-        self.pieces = Pieces(record, len(catalogue))
+        self.pieces = Pieces(catalogue)
         self.index = lru_cache(REMEMBERED_INDICES)(catalogue.index)
         self.matching = lru_cache(REMEMBERED_FILTERS)(self.find_matching)
         self.promotable = lru_cache(REMEMBERED_PROMOTIONS)(self.find_promotable)
