@@ -136,8 +136,9 @@ class Answers:
         try:
             found = self.reader.user(user, entry.tag if entry else None, deadline)
             if found.base is None and (newer := self.newer("for_you", entry, snapshot, deadline)):
-                entry = newer
-                found = self.reader.user(user, entry.tag, deadline)
+                again = self.reader.user(user, newer.tag, deadline)
+                if again.base is not None:  # else what fills the answer is of the release adopted, and so is its name
+                    entry, found = newer, again
         except StoreAway:
             return Read(entry, degraded=True)
         return unpacked(entry, found)
@@ -157,8 +158,8 @@ class Answers:
         try:
             value = self.neighbors(idx, entry.tag, deadline) if entry else None
             if value is None and (newer := self.newer(surface, entry, snapshot, deadline)):
-                entry = newer
-                value = self.neighbors(idx, entry.tag, deadline)
+                value = self.neighbors(idx, newer.tag, deadline)
+                entry = newer if value is not None else entry
             return Read(entry, unpack_list(value) if value else None, own)
         except (StoreAway, ValueError):  # away, or a damaged value: the next rung, and say so
             return Read(entry, None, own, degraded=True)
