@@ -147,6 +147,7 @@ class Redis(Section):
         pattern=r"^[a-z][a-z0-9_-]{0,31}$",
         description="1 to 32 of the characters a to z, 0 to 9, _ and -, the first a letter",
     )
+    replica_urls: tuple[Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")], ...]
     connect_timeout_ms: Annotated[int, between(1, 60_000)]
     read_timeout_ms: Annotated[int, between(1, 60_000)]
 
@@ -167,4 +168,5 @@ class Serving(Section):
     default_n: Annotated[int, between(1, 100)]
     max_n: Annotated[int, between(1, 255)]
     poll_ms: Annotated[int, between(50, 500)]
+    deadline_ms: Annotated[int, between(5, 60_000)]
     cache_dir: str

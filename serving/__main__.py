@@ -5,8 +5,10 @@ Exit codes: 0 stopped, 2 settings cannot be used or the port is taken.
 
 import socket
 import sys
+from pathlib import Path
 
 from conf.settings import Serving, SettingsError, load_settings
+from serving.metrics import prepare
 
 EXIT_USAGE = 2
 
@@ -51,6 +53,7 @@ def serve(serving: Serving) -> None:
     from granian.constants import Interfaces
     from granian.log import LogLevels
 
+    prepare(Path(serving.cache_dir) / f"metrics-{serving.port}")
     Granian(
         "serving.app:from_settings",
         factory=True,

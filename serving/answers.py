@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
@@ -14,12 +13,11 @@ from schemas.keys import GLOBAL_SEGMENT
 from schemas.release import Published, from_json, parse_time
 from schemas.tables import CONTROL_ARM
 from serving.copies import Snapshot
+from serving.deadline import Deadline
 from serving.ladder import Pick, Rung, climb, generations
 from serving.reader import Reader, StoreAway
 from serving.release_watch import ReleaseWatch
 from serving.tokens import Token, token_key, write_token
-
-CACHED_NEIGHBORS = 10_000
 
 
 class NothingPublished(LookupError):
@@ -33,7 +31,6 @@ class Answers:
         self.watch, self.secret, self.clock = watch, secret, clock
         self.reader: Reader = watch.reader
         self.key = token_key(secret)
-        self.cached: OrderedDict[tuple[int, str], bytes] = OrderedDict()
 
     def snapshot(self) -> Snapshot:
         found = self.watch.snapshot
@@ -45,12 +42,12 @@ class Answers:
 
     # the four surfaces
 
-    def for_you(self, user_id: str, segment: str | None, n: int) -> PersonalAnswer:
+    def for_you(self, user_id: str, segment: str | None, n: int, deadline: Deadline) -> PersonalAnswer:
         """A person's slate, then trending; an unknown person gets the next rung."""
         snapshot, degraded = self.snapshot(), self.watch.degraded
         entry, slate, seen = snapshot.release.live("for_you"), None, []
         try:
-            entry, slate, seen = self.read_user(pseudonym(self.secret, user_id), entry, snapshot)
+            entry, slate, seen = self.read_user(pseudonym(self.secret, user_id), entry, snapshot, deadline)
         except (StoreAway, ValueError):  # away, or a damaged value: the next rung, and say so
             degraded = True
         rungs = self.rungs("personal", "for_you", entry, slate, snapshot, [segment], degraded)
@@ -62,7 +59,7 @@ class Answers:
             **self.account("for_you", entry, picks, snapshot, degraded),
         )
 
-    def of_item(self, surface: str, item_id: str, n: int) -> PublicAnswer:
+    def of_item(self, surface: str, item_id: str, n: int, deadline: Deadline) -> PublicAnswer:
         """``similar`` or ``bought_together`` items, then trending in its category, then everywhere."""
         snapshot, degraded = self.snapshot(), self.watch.degraded
         idx = snapshot.catalogue.index(item_id)
@@ -70,7 +67,7 @@ class Answers:
         if idx is not None:
             segment = f"category={snapshot.catalogue.category(idx)}"
             try:
-                entry, slate = self.read_neighbors(idx, surface, entry, snapshot)
+                entry, slate = self.read_neighbors(idx, surface, entry, snapshot, deadline)
             except (StoreAway, ValueError):
                 degraded = True
         rungs = self.rungs("neighbors", surface, entry, slate, snapshot, [segment], degraded)
@@ -88,41 +85,29 @@ class Answers:
     # reading
 
     def read_user(
-        self, user: str, entry: Published | None, snapshot: Snapshot
+        self, user: str, entry: Published | None, snapshot: Snapshot, deadline: Deadline
     ) -> tuple[Published | None, Slate | None, list[int]]:
         """The generation read, the slate (None for an unknown person) and what the person has seen."""
-        slate = seen = None
-        if entry is not None:
-            slate, seen = self.reader.user(user, entry.tag)
-        if slate is None and (newer := self.newer("for_you", entry, snapshot)):
+        read = self.reader.user(user, entry.tag if entry else None, deadline)
+        if read.base is None and (newer := self.newer("for_you", entry, snapshot, deadline)):
             entry = newer
-            slate, seen = self.reader.user(user, entry.tag)
-        return entry, unpack_list(slate) if slate else None, unpack_ids(seen) if seen else []
+            read = self.reader.user(user, entry.tag, deadline)
+        return entry, unpack_list(read.base) if read.base else None, unpack_ids(read.seen) if read.seen else []
 
     def read_neighbors(
-        self, idx: int, surface: str, entry: Published | None, snapshot: Snapshot
+        self, idx: int, surface: str, entry: Published | None, snapshot: Snapshot, deadline: Deadline
     ) -> tuple[Published | None, Slate | None]:
         """The generation read and the neighbors, None where it has none of this item."""
-        value = self.neighbors(idx, entry.tag) if entry else None
-        if value is None and (newer := self.newer(surface, entry, snapshot)):
+        lists = self.watch.lists
+        value = lists.get(idx, entry.tag, deadline) if entry else None
+        if value is None and (newer := self.newer(surface, entry, snapshot, deadline)):
             entry = newer
-            value = self.neighbors(idx, entry.tag)
+            value = lists.get(idx, entry.tag, deadline)
         return entry, unpack_list(value) if value else None
 
-    def neighbors(self, idx: int, tag: str) -> bytes | None:
-        """As read before or from Redis; what a tag names never changes, so a copy is never stale."""
-        if (value := self.cached.get((idx, tag))) is not None:
-            return value
-        value = self.reader.neighbors(idx, tag)
-        if value is not None:
-            self.cached[idx, tag] = value
-            while len(self.cached) > CACHED_NEIGHBORS:
-                self.cached.popitem(last=False)
-        return value
-
-    def newer(self, surface: str, entry: Published | None, snapshot: Snapshot) -> Published | None:
+    def newer(self, surface: str, entry: Published | None, snapshot: Snapshot, deadline: Deadline) -> Published | None:
         """After a miss: the generation that went live since the last poll, None when there is no other."""
-        raw = self.reader.live()
+        raw = self.reader.live(deadline)
         if raw is None or raw == snapshot.raw:
             return None
         found = from_json(raw).live(surface)

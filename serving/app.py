@@ -16,6 +16,8 @@ from conf.settings import Serving, Settings, load_settings
 from schemas.api import PROBLEM_TYPE, Problem
 from serving.answers import Answers, NothingPublished
 from serving.copies import CopyFolder
+from serving.front import account, install
+from serving.metrics import Metrics
 from serving.reader import Reader
 from serving.release_watch import ReleaseWatch
 
@@ -23,6 +25,13 @@ MAX_TEXT = 1_024
 PUBLIC = "public, max-age=60"
 PRIVATE = "private, no-store"
 NO_STORE = "no-store"
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SURFACE_OF = {  # of an endpoint that answers a list
+    "recommendations": "for_you",
+    "similar": "similar",
+    "bought_together": "bought_together",
+    "trending": "trending",
+}
 log = logging.getLogger("nightshelf.serving")
 
 
@@ -52,8 +61,11 @@ def create_app(answers: Answers, settings: Serving) -> Flask:
     app.url_map.merge_slashes = False  # "//" is part of an id here, not a reason to redirect
     app.url_map.converters["text"] = AnyText
     app.register_error_handler(Exception, problem_of)
+    metrics = Metrics(answers.watch)
+    install(app, metrics, settings.deadline_ms / 1000, SURFACE_OF)
+    answers.watch.after_poll.append(metrics.sample)
     add_lists(app, answers, settings)
-    add_state(app, answers)
+    add_state(app, answers, metrics)
     return app
 
 
@@ -61,18 +73,21 @@ def add_lists(app: Flask, answers: Answers, settings: Serving) -> None:
     @app.get("/v1/users/<text:user_id>/recommendations")
     def recommendations(user_id: str) -> Response:
         allow("n", "segment")
-        answer = answers.for_you(short("user_id", user_id), segment(), count(settings))
+        answer = answers.for_you(short("user_id", user_id), segment(), count(settings), account().deadline)
+        account().tier = answer.tier
         return reply(orjson.dumps(answer), PRIVATE)
 
     @app.get("/v1/items/<text:item_id>/similar")
     def similar(item_id: str) -> Response:
         allow("n")
-        return public(answers.of_item("similar", short("item_id", item_id), count(settings)))
+        return public(answers.of_item("similar", short("item_id", item_id), count(settings), account().deadline))
 
     @app.get("/v1/items/<text:item_id>/bought-together")
     def bought_together(item_id: str) -> Response:
         allow("n")
-        return public(answers.of_item("bought_together", short("item_id", item_id), count(settings)))
+        return public(
+            answers.of_item("bought_together", short("item_id", item_id), count(settings), account().deadline)
+        )
 
     @app.get("/v1/trending")
     def trending() -> Response:
@@ -80,12 +95,16 @@ def add_lists(app: Flask, answers: Answers, settings: Serving) -> None:
         return public(answers.trending(segment(), count(settings)))
 
 
-def add_state(app: Flask, answers: Answers) -> None:
+def add_state(app: Flask, answers: Answers, metrics: Metrics) -> None:
     @app.get("/v1/release")
     def release() -> Response:
         allow()
         value = asdict(answers.snapshot().release) | {"degraded": answers.watch.degraded}
         return reply(orjson.dumps(value), NO_STORE)
+
+    @app.get("/metrics")
+    def told() -> Response:
+        return reply(metrics.render(), NO_STORE, kind=METRICS_TYPE)
 
     @app.get("/livez")
     def livez() -> Response:
@@ -107,6 +126,7 @@ def reply(body: bytes, cache: str, status: int = 200, kind: str = "application/j
 
 def public(answer) -> Response:
     """A cacheable reply, 304 to who has it already; a degraded one is not to be kept."""
+    account().tier = answer.tier
     body = orjson.dumps(answer)
     etag = blake2b(body, digest_size=12).hexdigest()
     known = "If-None-Match" in request.headers and request.if_none_match.contains_weak(etag)

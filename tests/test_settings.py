@@ -62,7 +62,7 @@ def test_the_line_above_an_option_tells_its_meaning_unit_range_and_default(secti
     meaning, _, default = doc.rpartition(" Default: ")
     assert len(meaning) > 10, f"{section}.{key} is not explained on the line above: {doc!r}"
     value = getattr(getattr(load_settings(), section), key)
-    shown = {"true": "True", "all four": str(("category", "country", "device", "age_band")), '""': ""}.get(
+    shown = {"true": "True", "all four": str(("category", "country", "device", "age_band")), '""': "", "[]": "()"}.get(
         default, default
     )
     assert str(value) == shown or (isinstance(value, float | int) and float(shown) == value)
