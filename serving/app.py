@@ -16,7 +16,7 @@ from conf.settings import Serving, Settings, load_settings
 from schemas.api import PROBLEM_TYPE, Problem
 from serving.answers import Answers, NothingPublished
 from serving.copies import CopyFolder
-from serving.front import account, install
+from serving.front import Front, account
 from serving.metrics import Metrics
 from serving.reader import Reader
 from serving.release_watch import ReleaseWatch
@@ -62,7 +62,7 @@ def create_app(answers: Answers, settings: Serving) -> Flask:
     app.url_map.converters["text"] = AnyText
     app.register_error_handler(Exception, problem_of)
     metrics = Metrics(answers.watch)
-    install(app, metrics, settings.deadline_ms / 1000, SURFACE_OF)
+    app.wsgi_app = Front(app.wsgi_app, settings.deadline_ms / 1000, metrics, SURFACE_OF)
     answers.watch.after_poll.append(metrics.sample)
     add_lists(app, answers, settings)
     add_state(app, answers, metrics)

@@ -1,9 +1,9 @@
 """What stands before the routes: a request's deadline, made as it arrives, and the account of how it went."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
 
-from flask import Flask, request
+from flask import request
 
 from serving.deadline import Deadline
 from serving.metrics import NONE, Metrics
@@ -12,13 +12,13 @@ ACCOUNT = "nightshelf.account"
 
 
 class Account:
-    """One request: how long it may take, and what it was answered with; the routes fill in surface and tier."""
+    """One request: how long it may take, and what it was answered with; the routes fill in the tier."""
 
-    __slots__ = ("deadline", "status", "surface", "tier")
+    __slots__ = ("deadline", "status", "tier")
 
     def __init__(self, deadline: Deadline):
         self.deadline = deadline
-        self.status, self.surface, self.tier = "500", NONE, NONE
+        self.status, self.tier = "500", NONE
 
 
 def account() -> Account:
@@ -27,10 +27,10 @@ def account() -> Account:
 
 
 class Front:
-    """Wraps a WSGI app."""
+    """Wraps the WSGI app of Flask; ``surfaces`` names the surface of each endpoint that answers lists."""
 
-    def __init__(self, app: Callable, deadline_s: float, metrics: Metrics):
-        self.app, self.deadline_s, self.metrics = app, deadline_s, metrics
+    def __init__(self, app: Callable, deadline_s: float, metrics: Metrics, surfaces: Mapping[str, str]):
+        self.app, self.deadline_s, self.metrics, self.surfaces = app, deadline_s, metrics, surfaces
 
     def __call__(self, environ: dict, start_response: Callable) -> Iterable[bytes]:
         began = perf_counter()
@@ -50,13 +50,6 @@ class Front:
                 body.close()
         finally:
             metrics.in_flight -= 1
-            metrics.took(told.surface, told.status, told.tier, perf_counter() - began)
-
-
-def install(app: Flask, metrics: Metrics, deadline_s: float, surfaces: dict[str, str]) -> None:
-    """Put a front before an app; ``surfaces`` names the surface of each endpoint that answers lists."""
-    app.wsgi_app = Front(app.wsgi_app, deadline_s, metrics)
-
-    @app.before_request
-    def name_surface() -> None:
-        account().surface = surfaces.get(request.endpoint, NONE)
+            asked = environ.get("werkzeug.request")
+            surface = self.surfaces.get(asked.endpoint, NONE) if asked is not None else NONE
+            metrics.took(surface, told.status, told.tier, perf_counter() - began)
