@@ -65,7 +65,9 @@ class Shelves:
 
     def slates(self, tag: str, pool: range, seed: int) -> Iterator[tuple[str, bytes]]:
         chooser = random.Random(seed)
-        stocked = [(packed(pool, chooser), pack_ids(chooser.sample(pool, min(SEEN, len(pool) // 4)))) for _ in range(500)]
+        stocked = [
+            (packed(pool, chooser), pack_ids(chooser.sample(pool, min(SEEN, len(pool) // 4)))) for _ in range(500)
+        ]
         for name in self.names:
             slate, seen = chooser.choice(stocked)
             yield KEYS.slate(name, tag), slate

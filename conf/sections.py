@@ -169,4 +169,6 @@ class Serving(Section):
     max_n: Annotated[int, between(1, 255)]
     poll_ms: Annotated[int, between(50, 500)]
     deadline_ms: Annotated[int, between(5, 60_000)]
+    queue_ms: Annotated[int, between(1, 60_000)]
+    drain_s: Annotated[int, between(0, 600)]
     cache_dir: str

@@ -3,6 +3,7 @@
 Unknown query parameters are refused under /v1; /livez and /readyz overlook them, for some probes add their own.
 """
 
+import gc
 import logging
 from dataclasses import asdict
 from hashlib import blake2b
@@ -16,7 +17,9 @@ from conf.settings import Serving, Settings, load_settings
 from schemas.api import PROBLEM_TYPE, Problem
 from serving.answers import Answers, NothingPublished
 from serving.copies import CopyFolder
+from serving.drain import draining
 from serving.front import Front, account
+from serving.gate import Gate
 from serving.metrics import Metrics
 from serving.reader import Reader
 from serving.release_watch import ReleaseWatch
@@ -42,10 +45,13 @@ class AnyText(BaseConverter):
     part_isolating = False
 
 
-def from_settings() -> Flask:
+def from_settings() -> Gate:
     """The app a worker runs: reads the settings, starts following the release."""
     settings = load_settings()
-    return create_app(open_answers(settings), settings.serving)
+    app = create_app(open_answers(settings), settings.serving)
+    gc.collect()
+    gc.freeze()  # what stands until the end need not be looked at again and again
+    return Gate(app, settings.serving.queue_ms / 1000, app.extensions["metrics"].shed.inc)
 
 
 def open_answers(settings: Settings) -> Answers:
@@ -62,6 +68,7 @@ def create_app(answers: Answers, settings: Serving) -> Flask:
     app.url_map.converters["text"] = AnyText
     app.register_error_handler(Exception, problem_of)
     metrics = Metrics(answers.watch)
+    app.extensions["metrics"] = metrics
     app.wsgi_app = Front(app.wsgi_app, settings.deadline_ms / 1000, metrics, SURFACE_OF)
     answers.watch.after_poll.append(metrics.sample)
     add_lists(app, answers, settings)
@@ -112,7 +119,9 @@ def add_state(app: Flask, answers: Answers, metrics: Metrics) -> None:
 
     @app.get("/readyz")
     def readyz() -> Response:
-        """Ready: some rung can answer, with Redis or without."""
+        """Ready: some rung can answer, with Redis or without, and the service is not about to stop."""
+        if draining():
+            return problem("Service Unavailable", 503, "this service is about to stop", {"Retry-After": "1"})
         epoch = answers.snapshot().release.epoch
         state = {"status": "ready", "epoch": epoch, "degraded": answers.watch.degraded}
         return reply(orjson.dumps(state), NO_STORE)

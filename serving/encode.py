@@ -1,4 +1,4 @@
-"""The items of an answer as JSON, out of pieces that were encoded before: what an item is does not change in a catalogue.
+"""The items of an answer as JSON, out of pieces encoded before: what an item is does not change in a catalogue.
 
 Twenty items made one by one and encoded cost more than the rest of a look-up; put together from pieces they cost a
 third. The fields are those of ``schemas.api.Item``, and a test holds both to each other.

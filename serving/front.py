@@ -1,11 +1,12 @@
 """What stands before the routes: a request's deadline, made as it arrives, and the account of how it went."""
 
 from collections.abc import Callable, Iterable, Mapping
-from time import perf_counter
+from time import monotonic
 
 from flask import request
 
 from serving.deadline import Deadline
+from serving.gate import ARRIVED
 from serving.metrics import NONE, Metrics
 
 ACCOUNT = "nightshelf.account"
@@ -33,8 +34,8 @@ class Front:
         self.app, self.deadline_s, self.metrics, self.surfaces = app, deadline_s, metrics, surfaces
 
     def __call__(self, environ: dict, start_response: Callable) -> Iterable[bytes]:
-        began = perf_counter()
-        told = environ[ACCOUNT] = Account(Deadline.after(self.deadline_s))
+        began = environ.get(ARRIVED) or monotonic()
+        told = environ[ACCOUNT] = Account(Deadline(began + self.deadline_s))
         metrics = self.metrics
         metrics.in_flight += 1
 
@@ -52,4 +53,4 @@ class Front:
             metrics.in_flight -= 1
             asked = environ.get("werkzeug.request")
             surface = self.surfaces.get(asked.endpoint, NONE) if asked is not None else NONE
-            metrics.took(surface, told.status, told.tier, perf_counter() - began)
+            metrics.took(surface, told.status, told.tier, monotonic() - began)
