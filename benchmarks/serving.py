@@ -114,9 +114,8 @@ def report(told: list[tuple[Told, Told]], memory: dict[int, int]) -> int:
     print(f"{'':<8}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}  statuses, errors")
     for pair in told:
         for name, one in zip(("bare", "ours"), pair, strict=True):
-            print(
-                f"{name:<8}{one.rate:>12,.0f}{one.ms(0.5):>9.2f}{one.ms(0.99):>9.2f}  {dict(one.statuses)} {dict(one.errors)}"
-            )
+            figures = f"{one.rate:>12,.0f}{one.ms(0.5):>9.2f}{one.ms(0.99):>9.2f}"
+            print(f"{name:<8}{figures}  {dict(one.statuses)} {dict(one.errors)}")
     ratio = median(ours.rate / bare.rate for bare, ours in told)
     tail = median(ours.ms(0.99) / bare.ms(0.99) for bare, ours in told)
     most = max(memory.values(), default=0)

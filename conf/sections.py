@@ -141,7 +141,8 @@ class Gate(Section):
 
 class Redis(Section):
     url: str = Field(
-        pattern=r"^(redis|rediss|unix)://", description="text that begins with redis://, rediss:// or unix://"
+        pattern=r"^(redis|rediss|unix|sentinel)://",
+        description="text that begins with redis://, rediss://, unix:// or sentinel://",
     )
     namespace: str = Field(
         pattern=r"^[a-z][a-z0-9_-]{0,31}$",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
 
-from schemas.api import PersonalAnswer, PublicAnswer
+from schemas.api import BecauseOf, Item, PersonalAnswer, PublicAnswer
 from schemas.codec import Slate, unpack_ids, unpack_list
 from schemas.identity import pseudonym
 from schemas.keys import GLOBAL_SEGMENT
@@ -14,7 +14,6 @@ from schemas.release import Published, from_json, parse_time
 from schemas.tables import CONTROL_ARM
 from serving.copies import Snapshot
 from serving.deadline import Deadline
-from serving.encode import items_json
 from serving.ladder import Pick, Rung, climb, generations
 from serving.reader import Reader, StoreAway
 from serving.release_watch import ReleaseWatch
@@ -175,8 +174,15 @@ class Answers:
             "tier": picks[0].rung.tier if picks else "copy",
             "arm": CONTROL_ARM,
             "degraded": degraded,
-            "items": items_json(picks, snapshot.fragments),
+            "items": [item(rank, pick, snapshot) for rank, pick in enumerate(picks, 1)],
         }
+
+
+def item(rank: int, pick: Pick, snapshot: Snapshot) -> Item:
+    because = None
+    if 0 <= pick.because_of < len(snapshot.catalogue):
+        because = BecauseOf(*snapshot.record(pick.because_of)[:2])
+    return Item(rank, *snapshot.record(pick.item_idx), float(f"{pick.score:.6g}"), pick.source, because)
 
 
 @lru_cache

@@ -8,7 +8,8 @@ import mmap
 import os
 import tempfile
 from base64 import b64decode, b64encode
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -18,11 +19,11 @@ import orjson
 from schemas.catalogue import Catalogue
 from schemas.codec import Slate, unpack_list
 from schemas.release import CatalogueRelease, Published, Release, from_json
-from serving.encode import Fragments
 
 COPY_NAME = "public.json"
 LISTS_NAME = "neighbors.json"
 COPY_VERSION = 1
+REMEMBERED_RECORDS = 20_000
 
 
 class Trending(NamedTuple):
@@ -40,8 +41,13 @@ class Snapshot(NamedTuple):
     release: Release
     raw: bytes
     catalogue: Catalogue
-    fragments: Fragments  # of the catalogue
+    record: Callable[[int], tuple[str, str | None, str | None]]  # item_id, title, category; remembers the last asked
     trending: Trending | None
+
+
+def remembering(catalogue: Catalogue) -> Callable[[int], tuple[str, str | None, str | None]]:
+    """``catalogue.record`` that decodes what is asked often only once."""
+    return lru_cache(REMEMBERED_RECORDS)(catalogue.record)
 
 
 def trending_from(entry: Published, packed: Mapping[str, bytes]) -> Trending:
@@ -110,7 +116,7 @@ class CopyFolder:
             return None
         if catalogue is None:
             return None
-        return Snapshot(release, value["release"].encode(), catalogue, Fragments(catalogue), trending)
+        return Snapshot(release, value["release"].encode(), catalogue, remembering(catalogue), trending)
 
     def keep_lists(self, lists: Mapping[tuple[int, str], bytes | None]) -> None:
         """Store neighbor lists by item and tag, the one asked last first; what is None is not stored."""

@@ -1,4 +1,4 @@
-"""One Redis server: connections made in the background, lent to requests, and one MGET with a limit on every wait.
+"""One Redis server: connections made in the background, lent to requests, and reads with a limit on every wait.
 
 redis-py makes the connection (TLS, password, database); what is sent over it is packed and parsed by hiredis here: a
 command through redis-py costs more time than Redis takes to answer it, and it cannot wait for as long as a request has
@@ -9,11 +9,13 @@ import select
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 
 import hiredis
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from conf.settings import Redis as RedisSettings
 from schemas.keys import unix_path
@@ -21,6 +23,7 @@ from serving.breaker import Breaker
 from serving.deadline import FLOOR_S, Deadline
 
 RECEIVE = 65_536
+SENTINEL = "sentinel://"
 PATIENCE = 100  # a catalogue chunk has a megabyte
 
 
@@ -37,10 +40,20 @@ def connect(settings: RedisSettings, url: str, patience: float = 1) -> redis.Red
         "protocol": 2,
         "driver_info": None,  # CLIENT SETINFO would cost two round trips of every new connection
     }
+    if url.startswith(SENTINEL):
+        return behind_sentinel(url, options)
     path = unix_path(url)
     if path is not None:
         return redis.Redis(unix_socket_path=path, **options)
     return redis.Redis.from_url(url, **options)
+
+
+def behind_sentinel(url: str, options: dict, master: bool = True) -> redis.Redis:
+    """A client of the service in ``sentinel://host:port,host:port/service``; each new connection asks who it is now."""
+    hosts, _, service = url.removeprefix(SENTINEL).partition("/")
+    places = [(host, int(port)) for host, _, port in (text.rpartition(":") for text in hosts.split(","))]
+    found = Sentinel(places, sentinel_kwargs=options, **options)
+    return found.master_for(service) if master else found.slave_for(service)
 
 
 class Wire:
@@ -57,23 +70,25 @@ class Wire:
         """Whether the server closed it while it was idle: then there is something to read."""
         return bool(self.poll.poll(0))
 
-    def ask(self, command: bytes, timeout_s: float) -> object:
-        """The reply, waited for no longer than ``timeout_s`` in all.
+    def ask(self, commands: bytes, n: int, timeout_s: float) -> list:
+        """The replies of ``n`` commands, waited for no longer than ``timeout_s`` in all.
 
         Raises:
-            OSError: no reply in time, or the connection broke.
+            OSError: not all came in time, or the connection broke.
         """
         until = time.monotonic() + timeout_s
         self.socket.settimeout(timeout_s)
-        self.socket.sendall(command)
+        self.socket.sendall(commands)
+        replies: list = []
         while True:
             data = self.socket.recv(RECEIVE)
             if not data:
                 raise ConnectionError("Redis closed the connection")
             self.parser.feed(data)
-            reply = self.parser.gets()
-            if reply is not False:
-                return reply
+            while len(replies) < n and (reply := self.parser.gets()) is not False:
+                replies.append(reply)
+            if len(replies) == n:
+                return replies
             left = until - time.monotonic()
             if left <= 0:
                 raise TimeoutError("timed out")
@@ -97,8 +112,10 @@ class Node:
         self._lock = threading.Lock()
         self._order: threading.Event | None = None
 
-    def mget(self, names: list[str], deadline: Deadline, probe: bool = False) -> list[bytes | None]:
-        """Values of keys of one slot, None for each missing one; ``probe`` asks whatever the breaker says.
+    def mget(self, groups: Sequence[list[str]], deadline: Deadline, probe: bool = False) -> list[list[bytes | None]]:
+        """Values of groups of keys, each of one slot, in one round trip; None for each missing one.
+
+        ``probe`` asks whatever the breaker says.
 
         Raises:
             StoreAway: the breaker is open, too little time is left, or Redis failed.
@@ -110,7 +127,7 @@ class Node:
         if left < FLOOR_S:
             raise StoreAway("no time is left to ask Redis")
         try:
-            found = self.exchange(hiredis.pack_command(("MGET", *names)), deadline)
+            found = self.exchange([hiredis.pack_command(("MGET", *names)) for names in groups], deadline)
         except (OSError, redis.exceptions.RedisError, hiredis.HiredisError) as error:
             self.breaker.failed(time.monotonic() - began, str(error))
             raise StoreAway(str(error)) from None
@@ -121,17 +138,19 @@ class Node:
             self.breaker.answered(took)
         return found
 
-    def exchange(self, command: bytes, deadline: Deadline) -> list[bytes | None]:
+    def exchange(self, commands: list[bytes], deadline: Deadline) -> list[list[bytes | None]]:
         wire = self.take(min(self.connect_s, deadline.left()))
         try:
-            reply = wire.ask(command, max(FLOOR_S, min(self.read_s, deadline.left())))
+            wait_s = max(FLOOR_S, min(self.read_s, deadline.left()))
+            replies = wire.ask(b"".join(commands), len(commands), wait_s)
         except BaseException:  # a reply may still come: nobody may read it as the answer to another question
             wire.close()
             raise
         self.idle.append(wire)
-        if isinstance(reply, hiredis.ReplyError):
-            raise reply
-        return reply
+        for reply in replies:
+            if isinstance(reply, hiredis.ReplyError):
+                raise reply
+        return replies
 
     def take(self, wait_s: float) -> Wire:
         """An open connection, ordered where there is none.

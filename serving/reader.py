@@ -9,6 +9,7 @@ never change, so a replica that lags gives what the master gave, or nothing.
 """
 
 import random
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import redis
@@ -52,13 +53,17 @@ class Reader:
         Raises:
             StoreAway: Redis failed now, its breaker is open, or too little time is left.
         """
+        return self.groups([names], deadline)[0]
+
+    def groups(self, groups: Sequence[list[str]], deadline: Deadline) -> list[list[bytes | None]]:
+        """As ``values`` for groups of keys, each of one slot, in one round trip."""
         try:
-            return self.master.mget(names, deadline)
+            return self.master.mget(groups, deadline)
         except StoreAway:
             ready = [node for node in self.replicas if not node.breaker.open]
             if not ready:
                 raise
-        return random.choice(ready).mget(names, deadline)
+        return random.choice(ready).mget(groups, deadline)
 
     def ask(self, names: list[str]) -> tuple[list[bytes | None], bool]:
         """The values, and whether the master gave them; a probe of every server, for the background.
@@ -69,7 +74,7 @@ class Reader:
         found, trouble = [], StoreAway("no server")
         for node in self.nodes:
             try:
-                found.append((node.mget(names, Deadline.after(self.probe_s), probe=True), node is self.master))
+                found.append((node.mget([names], Deadline.after(self.probe_s), probe=True)[0], node is self.master))
             except StoreAway as error:
                 trouble = error if node is self.master else trouble
         if not found:
@@ -95,11 +100,19 @@ class Reader:
 
     def user(self, pseudonym: str, tag: str | None, deadline: Deadline) -> UserRead:
         """All that is read of a user, in one round trip; without a ``tag`` only what is outside generations."""
-        names = [self.keys.flags(pseudonym), self.keys.recents(pseudonym)]
+        return read_as(self.values(self.user_keys(pseudonym, tag), deadline))
+
+    def users(self, pseudonyms: Sequence[str], tag: str | None, deadline: Deadline) -> list[UserRead]:
+        """As ``user`` for many, in one round trip."""
+        groups = [self.user_keys(pseudonym, tag) for pseudonym in pseudonyms]
+        return [read_as(values) for values in self.groups(groups, deadline)] if groups else []
+
+    def user_keys(self, pseudonym: str, tag: str | None) -> list[str]:
+        keys = self.keys
+        outside = [keys.flags(pseudonym), keys.recents(pseudonym)]
         if tag is None:
-            return UserRead(*self.values(names, deadline), None, None, None)
-        of_tag = [self.keys.seen(pseudonym, tag), self.keys.delta(pseudonym, tag), self.keys.slate(pseudonym, tag)]
-        return UserRead(*self.values(names + of_tag, deadline))
+            return outside
+        return [*outside, keys.seen(pseudonym, tag), keys.delta(pseudonym, tag), keys.slate(pseudonym, tag)]
 
     def neighbors(self, item_idx: int, tag: str, deadline: Deadline) -> bytes | None:
         return self.values([self.keys.neighbors(item_idx, tag)], deadline)[0]
@@ -111,3 +124,7 @@ class Reader:
     def close(self) -> None:
         for node in self.nodes:
             node.close()
+
+
+def read_as(values: list[bytes | None]) -> UserRead:
+    return UserRead(*values, *[None] * (5 - len(values)))

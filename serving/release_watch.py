@@ -9,8 +9,7 @@ from collections.abc import Callable
 import orjson
 
 from schemas.release import Release, from_json
-from serving.copies import CopyFolder, Snapshot, Trending, trending_from
-from serving.encode import Fragments
+from serving.copies import CopyFolder, Snapshot, Trending, remembering, trending_from
 from serving.hot import PublicLists, neighbor_tags, renewed
 from serving.reader import Reader, StoreAway
 
@@ -98,10 +97,10 @@ class ReleaseWatch:
                 return
             catalogue = self.catalogue(release, before)
             known = before is not None and before.catalogue is catalogue
-            fragments = before.fragments if known else Fragments(catalogue)
+            record = before.record if known else remembering(catalogue)
             trending = self.trending(release, before)
             self.lists.warm(renewed(before.release, release) if before else {})
-            self.snapshot = Snapshot(release, raw, catalogue, fragments, trending)
+            self.snapshot = Snapshot(release, raw, catalogue, record, trending)
             self.refused = ""
         try:
             self.folder.keep(self.snapshot)

@@ -1,8 +1,8 @@
 """When to refuse requests: not for one stall, but while requests wait too long and it does not get better. Pure.
 
 A queue that a stall left behind is soon worked off; refusing what waits in it would only turn late answers into none.
-A queue that stands means more is asked than can be answered, and it stands as long as none is refused. (The reasoning of
-CoDel: Nichols and Jacobson, "Controlling Queue Delay", 2012.)
+A queue that stands means that more is asked than can be answered, and it stands for as long as nothing is refused.
+(CoDel's reasoning: Nichols and Jacobson, "Controlling Queue Delay", 2012.)
 """
 
 GRACE_S = 0.1  # how long a queue may be too long
