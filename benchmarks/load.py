@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 HOST = "127.0.0.1"
 MOST_CONNECTIONS = 512
 LOST_S = 5.0  # a request without an answer for so long is an error
-TIER = b'"tier":"'
+TIER, DEGRADED = b'"tier":"', b'"degraded":true'
 USERS, UNKNOWN = 100_000, 0.05
 
 
@@ -30,6 +30,7 @@ class Told:
     statuses: Counter = field(default_factory=Counter)
     tiers: Counter = field(default_factory=Counter)
     errors: Counter = field(default_factory=Counter)
+    copied: list[float] = field(default_factory=list)  # monotonic, when an answer came from a copy
     took_s: float = 0.0
 
     @property
@@ -173,6 +174,8 @@ class Load:
         at = body.find(TIER)
         if at >= 0:
             told.tiers[body[at + 8 : body.find(b'"', at + 8)].decode()] += 1
+        if DEGRADED in body:
+            told.copied.append(time.monotonic())
         if self.check is not None:
             self.check(client.path, status, body)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 FAILURES_TO_OPEN = 3
 SLOW_S = 0.005  # a mean read beyond this is slow
 BUSY = 0.5  # share of the time that waiting for slow reads may take
-WINDOW_S = 0.25
+WINDOW_S = 0.05
 
 
 class Breaker:
