@@ -5,6 +5,7 @@ Unknown query parameters are refused under /v1; /livez and /readyz overlook them
 
 import gc
 import logging
+import sys
 from dataclasses import asdict
 from hashlib import blake2b
 
@@ -25,6 +26,7 @@ from serving.reader import Reader
 from serving.release_watch import ReleaseWatch
 
 MAX_TEXT = 1_024
+SWITCH_S = 0.0005  # a request waits so long for the interpreter while a release is adopted; Python's own 5 ms show
 PUBLIC = "public, max-age=60"
 PRIVATE = "private, no-store"
 NO_STORE = "no-store"
@@ -51,6 +53,7 @@ def from_settings() -> Gate:
     app = create_app(open_answers(settings), settings.serving)
     gc.collect()
     gc.freeze()  # what stands until the end need not be looked at again and again
+    sys.setswitchinterval(SWITCH_S)
     return Gate(app, settings.serving.queue_ms / 1000, app.extensions["metrics"].shed.inc)
 
 

@@ -13,6 +13,7 @@ from serving.copies import CopyFolder, Snapshot, Trending, remembering, trending
 from serving.hot import PublicLists, neighbor_tags, renewed
 from serving.reader import Reader, StoreAway
 
+FIRST_POLLS = 3
 LISTS_EVERY_S = 30.0  # how often the hottest lists are written to disk, to twice that
 log = logging.getLogger("nightshelf.serving")
 
@@ -50,8 +51,11 @@ class ReleaseWatch:
         self._followed.append((key, take))
 
     def start(self) -> "ReleaseWatch":
-        """Poll once now, then in the background."""
-        self.poll()
+        """Poll now, then in the background; at first again where Redis was only slow: a worker is slow as it starts."""
+        for _ in range(FIRST_POLLS):
+            self.poll()
+            if not self.reader.away:
+                break
         threading.Thread(target=self.run, name="release-watch", daemon=True).start()
         return self
 
