@@ -19,7 +19,7 @@ from schemas.api import PROBLEM_TYPE, Problem
 from serving.answers import Answers, NothingPublished
 from serving.copies import CopyFolder
 from serving.drain import draining
-from serving.front import Front, account
+from serving.front import account, install
 from serving.gate import Gate
 from serving.metrics import Metrics
 from serving.reader import Reader
@@ -72,7 +72,7 @@ def create_app(answers: Answers, settings: Serving) -> Flask:
     app.register_error_handler(Exception, problem_of)
     metrics = Metrics(answers.watch)
     app.extensions["metrics"] = metrics
-    app.wsgi_app = Front(app.wsgi_app, settings.deadline_ms / 1000, metrics, SURFACE_OF)
+    install(app, metrics, settings.deadline_ms / 1000, SURFACE_OF)
     answers.watch.after_poll.append(metrics.sample)
     add_lists(app, answers, settings)
     add_state(app, answers, metrics)

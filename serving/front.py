@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 
-from flask import request
+from flask import Flask, request
 
 from serving.deadline import Deadline
 from serving.gate import ARRIVED
@@ -15,11 +15,11 @@ ACCOUNT = "nightshelf.account"
 class Account:
     """One request: how long it may take, and what it was answered with; the routes fill in the tier."""
 
-    __slots__ = ("deadline", "status", "tier")
+    __slots__ = ("deadline", "status", "surface", "tier")
 
     def __init__(self, deadline: Deadline):
         self.deadline = deadline
-        self.status, self.tier = "500", NONE
+        self.status, self.surface, self.tier = "500", NONE, NONE
 
 
 def account() -> Account:
@@ -28,10 +28,10 @@ def account() -> Account:
 
 
 class Front:
-    """Wraps the WSGI app of Flask; ``surfaces`` names the surface of each endpoint that answers lists."""
+    """Wraps a WSGI app."""
 
-    def __init__(self, app: Callable, deadline_s: float, metrics: Metrics, surfaces: Mapping[str, str]):
-        self.app, self.deadline_s, self.metrics, self.surfaces = app, deadline_s, metrics, surfaces
+    def __init__(self, app: Callable, deadline_s: float, metrics: Metrics):
+        self.app, self.deadline_s, self.metrics = app, deadline_s, metrics
 
     def __call__(self, environ: dict, start_response: Callable) -> Iterable[bytes]:
         began = environ.get(ARRIVED) or monotonic()
@@ -51,6 +51,13 @@ class Front:
                 body.close()
         finally:
             metrics.in_flight -= 1
-            asked = environ.get("werkzeug.request")
-            surface = self.surfaces.get(asked.endpoint, NONE) if asked is not None else NONE
-            metrics.took(surface, told.status, told.tier, monotonic() - began)
+            metrics.took(told.surface, told.status, told.tier, monotonic() - began)
+
+
+def install(app: Flask, metrics: Metrics, deadline_s: float, surfaces: Mapping[str, str]) -> None:
+    """Put a front before an app; ``surfaces`` names the surface of each endpoint that answers lists."""
+    app.wsgi_app = Front(app.wsgi_app, deadline_s, metrics)
+
+    @app.before_request
+    def name_surface() -> None:
+        account().surface = surfaces.get(request.endpoint, NONE)

@@ -35,8 +35,9 @@ class Metrics:
     """The counters of one app; ``watch`` tells of the release and the breaker."""
 
     def __init__(self, watch: ReleaseWatch):
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+        disable_created_metrics()  # a series more for each of the others; multi-process mode has none either
         self.watch, self.in_flight = watch, 0
         self.registry = CollectorRegistry()
         made = {"registry": self.registry}
