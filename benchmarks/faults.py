@@ -203,12 +203,12 @@ FAULTS: dict[str, tuple[Callable, Callable]] = {
 }
 
 
-def paths(seed: int = 3) -> Iterator[str]:
+def paths(n_users: int, seed: int = 3) -> Iterator[str]:
     chooser = random.Random(seed)
     while True:
         draw = chooser.random()
         if draw < 0.9:
-            yield f"/v1/users/{user_id(chooser.randrange(N_USERS))}/recommendations?n=20"
+            yield f"/v1/users/{user_id(chooser.randrange(n_users))}/recommendations?n=20"
         elif draw < 0.97:
             yield f"/v1/items/item-{chooser.randrange(100) + 1}/similar?n=20"
         else:
@@ -225,7 +225,7 @@ def run(name: str, seconds: float, rate: float, workers: int) -> tuple[Told, flo
         clock = [threading.Timer(seconds * 0.2, begin, [stage]), threading.Timer(seconds * 0.6, end, [stage])]
         for timer in clock:
             timer.start()
-        told = drivers.submit(drive, stage.settings.serving.port, rate, seconds).result()
+        told = drivers.submit(drive, stage.settings.serving.port, rate, seconds, N_USERS).result()
         for timer in clock:
             timer.join()
         until = None
@@ -234,9 +234,9 @@ def run(name: str, seconds: float, rate: float, workers: int) -> tuple[Told, flo
         return told, until
 
 
-def drive(port: int, rate: float, seconds: float) -> Told:
+def drive(port: int, rate: float, seconds: float, n_users: int) -> Told:
     """In a process of its own: what the faults do must not delay it."""
-    return Load(port, paths()).open(rate, seconds)
+    return Load(port, paths(n_users)).open(rate, seconds)
 
 
 def staged(name: str, workers: int, stack: ExitStack) -> Stage:
@@ -259,7 +259,7 @@ def staged(name: str, workers: int, stack: ExitStack) -> Stage:
     api = stack.enter_context(running([sys.executable, "-m", "serving"], env))
     port = settings.serving.port
     wait_for(f"http://127.0.0.1:{port}/readyz")
-    Load(port, paths()).closed(4, 0.5)
+    Load(port, paths(N_USERS)).closed(4, 0.5)
     return Stage(store, shelves, settings, api, proxy, replica)
 
 

@@ -26,7 +26,7 @@ from benchmarks.shelves import KEYS, Shelves, Store, environment, publish, runni
 from deploy.embedded.checks import free_port
 
 N_USERS, N_ITEMS, N_NEIGHBORS, POOL, N = 300, 4_000, 100, 100, 20
-QUIET_S = 10.0
+QUIET_S, WARM_S = 10.0, 2.0
 
 
 @dataclass
@@ -45,12 +45,12 @@ def pool_of(number: int) -> range:
     return range(first, first + POOL)
 
 
-def paths(seed: int = 5) -> Iterator[str]:
+def paths(n_users: int, seed: int = 5) -> Iterator[str]:
     chooser = random.Random(seed)
     while True:
         draw = chooser.random()
         if draw < 0.7:
-            yield f"/v1/users/{user_id(chooser.randrange(N_USERS))}/recommendations?n={N}"
+            yield f"/v1/users/{user_id(chooser.randrange(n_users))}/recommendations?n={N}"
         elif draw < 0.9:
             surface = chooser.choice(("similar", "bought-together"))
             yield f"/v1/items/item-{chooser.randrange(N_NEIGHBORS)}/{surface}?n={N}"
@@ -85,9 +85,9 @@ class Checker:
         return "" if len(items) == N and items <= set(pool) else "mixed"
 
 
-def drive(port: int, rate: float, seconds: float) -> Seen:
+def drive(port: int, rate: float, seconds: float, n_users: int) -> Seen:
     checker = Checker()
-    checker.seen.told = Load(port, paths(), checker).open(rate, seconds)
+    checker.seen.told = Load(port, paths(n_users), checker).open(rate, seconds)
     return checker.seen
 
 
@@ -115,12 +115,12 @@ def run(n_switches: int, rate: float, workers: int, pause_s: float = 0.0, quiet_
         port = settings.serving.port
         wait_for(f"http://127.0.0.1:{port}/readyz")
         drivers = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
-        drivers.submit(drive, port, rate, 2.0).result()  # warm
-        quiet = drivers.submit(drive, port, rate, quiet_s).result()
+        drivers.submit(drive, port, rate, min(WARM_S, quiet_s), N_USERS).result()
+        quiet = drivers.submit(drive, port, rate, quiet_s, N_USERS).result()
         began = time.monotonic()
         publish(next_shelf(shelves), settings, client)
         seconds = n_switches * (time.monotonic() - began + pause_s) + 2
-        load = drivers.submit(drive, port, rate, seconds)
+        load = drivers.submit(drive, port, rate, seconds, N_USERS)
         began, switched = time.monotonic(), []
         while time.monotonic() < began + seconds - 2.0 and len(switched) < n_switches:
             publish(next_shelf(shelves), settings, client)

@@ -90,8 +90,9 @@ class Answers:
         """The generation read, the slate (None for an unknown person) and what the person has seen."""
         read = self.reader.user(user, entry.tag if entry else None, deadline)
         if read.base is None and (newer := self.newer("for_you", entry, snapshot, deadline)):
-            entry = newer
-            read = self.reader.user(user, entry.tag, deadline)
+            again = self.reader.user(user, newer.tag, deadline)
+            if again.base is not None:  # else what fills the answer is of the release adopted, and so is its name
+                entry, read = newer, again
         return entry, unpack_list(read.base) if read.base else None, unpack_ids(read.seen) if read.seen else []
 
     def read_neighbors(
@@ -101,8 +102,8 @@ class Answers:
         lists = self.watch.lists
         value = lists.get(idx, entry.tag, deadline) if entry else None
         if value is None and (newer := self.newer(surface, entry, snapshot, deadline)):
-            entry = newer
-            value = lists.get(idx, entry.tag, deadline)
+            value = lists.get(idx, newer.tag, deadline)
+            entry = newer if value is not None else entry
         return entry, unpack_list(value) if value else None
 
     def newer(self, surface: str, entry: Published | None, snapshot: Snapshot, deadline: Deadline) -> Published | None:

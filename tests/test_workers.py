@@ -163,17 +163,20 @@ def test_what_dead_workers_counted_is_folded_into_one_file(tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["killed", "slow"])
-def test_faults_of_redis_under_an_open_loop_are_no_error(fault):
-    told, full_after = faults.run(fault, seconds=2.5, rate=100, workers=2)
+def test_faults_of_redis_under_an_open_loop_are_no_error(fault, monkeypatch):
+    monkeypatch.setattr(faults, "N_USERS", 50)
+    monkeypatch.setattr(faults, "N_ITEMS", 200)
+    told, full_after = faults.run(fault, seconds=2, rate=100, workers=2)
     assert not told.errors
     assert set(told.statuses) == {200}
-    assert len(told.seconds) == 250
+    assert len(told.seconds) == 200
     assert told.tiers["copy"] > 0
     assert told.tiers["personal"] > 0
     assert full_after is not None
 
 
-def test_switches_under_an_open_loop_are_never_mixed_or_empty():
+def test_switches_under_an_open_loop_are_never_mixed_or_empty(monkeypatch):
+    monkeypatch.setattr(switches, "N_USERS", 50)
     found = switches.run(n_switches=4, rate=80, workers=2, quiet_s=0.5)
     assert found.n_switches >= 2
     assert (dict(found.switching.wrong), found.switching.example) == ({}, "")
