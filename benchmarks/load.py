@@ -26,7 +26,7 @@ class Told:
     """What came back: seconds of each request, counts of statuses and tiers, and what went wrong."""
 
     seconds: list[float] = field(default_factory=list)
-    due: list[float] = field(default_factory=list)  # monotonic, of each of them
+    well: list[float] = field(default_factory=list)  # of those with status 200
     statuses: Counter = field(default_factory=Counter)
     tiers: Counter = field(default_factory=Counter)
     errors: Counter = field(default_factory=Counter)
@@ -38,9 +38,13 @@ class Told:
         return len(self.seconds) / self.took_s if self.took_s else 0.0
 
     def ms(self, share: float) -> float:
-        """The latency that ``share`` of the requests did not exceed, in ms; 0 where there were none."""
-        ordered = sorted(self.seconds)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000 if ordered else 0.0
+        return quantile_ms(self.seconds, share)
+
+
+def quantile_ms(seconds: list[float], share: float) -> float:
+    """The latency that ``share`` of the requests did not exceed, in ms; 0 where there were none."""
+    ordered = sorted(seconds)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000 if ordered else 0.0
 
 
 def users(seed: int = 7) -> Iterator[int]:
@@ -169,7 +173,8 @@ class Load:
     def count(self, client: Client, status: int, body: bytes) -> None:
         told = self.told
         told.seconds.append(time.monotonic() - client.due)
-        told.due.append(client.due)
+        if status == 200:
+            told.well.append(told.seconds[-1])
         told.statuses[status] += 1
         at = body.find(TIER)
         if at >= 0:
