@@ -141,8 +141,8 @@ class Gate(Section):
 
 class Redis(Section):
     url: str = Field(
-        pattern=r"^(redis|rediss|unix|sentinel)://",
-        description="text that begins with redis://, rediss://, unix:// or sentinel://",
+        pattern=r"^(rediss?|unix|sentinel|rediss?\+cluster)://",
+        description="text that begins with redis://, rediss://, unix://, sentinel:// or redis+cluster://",
     )
     namespace: str = Field(
         pattern=r"^[a-z][a-z0-9_-]{0,31}$",

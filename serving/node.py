@@ -19,11 +19,11 @@ from redis.sentinel import Sentinel
 
 from conf.settings import Redis as RedisSettings
 from schemas.keys import unix_path
+from schemas.redis_url import place_of
 from serving.breaker import Breaker
 from serving.deadline import FLOOR_S, Deadline
 
 RECEIVE = 65_536
-SENTINEL = "sentinel://"
 PATIENCE = 100  # a catalogue chunk has a megabyte
 
 
@@ -40,20 +40,16 @@ def connect(settings: RedisSettings, url: str, patience: float = 1) -> redis.Red
         "protocol": 2,
         "driver_info": None,  # CLIENT SETINFO would cost two round trips of every new connection
     }
-    if url.startswith(SENTINEL):
-        return behind_sentinel(url, options)
+    if (place := place_of(url)) is not None:  # Sentinels: each new connection asks them who is the master now
+        return Sentinel(place.hosts, sentinel_kwargs=options, **options, **place.options).master_for(place.service)
     path = unix_path(url)
     if path is not None:
         return redis.Redis(unix_socket_path=path, **options)
     return redis.Redis.from_url(url, **options)
 
 
-def behind_sentinel(url: str, options: dict, master: bool = True) -> redis.Redis:
-    """A client of the service in ``sentinel://host:port,host:port/service``; each new connection asks who it is now."""
-    hosts, _, service = url.removeprefix(SENTINEL).partition("/")
-    places = [(host, int(port)) for host, _, port in (text.rpartition(":") for text in hosts.split(","))]
-    found = Sentinel(places, sentinel_kwargs=options, **options)
-    return found.master_for(service) if master else found.slave_for(service)
+class Moved(StoreAway):
+    """Another node of the Cluster holds the keys."""
 
 
 class Wire:
@@ -101,8 +97,8 @@ class Wire:
 class Node:
     """A server by its URL, with its breaker; safe to share between threads."""
 
-    def __init__(self, settings: RedisSettings, url: str):
-        self.url = url
+    def __init__(self, settings: RedisSettings, url: str, readonly: bool = False):
+        self.url, self.readonly = url, readonly
         self.connect_s, self.read_s = settings.connect_timeout_ms / 1000, settings.read_timeout_ms / 1000
         self.pool = connect(settings, url).connection_pool
         self.patient = connect(settings, url, PATIENCE)
@@ -118,8 +114,16 @@ class Node:
         ``probe`` asks whatever the breaker says.
 
         Raises:
+            Moved: these keys are elsewhere.
             StoreAway: the breaker is open, too little time is left, or Redis failed.
         """
+        return self.ask([hiredis.pack_command(("MGET", *names)) for names in groups], deadline, probe)
+
+    def ping(self, deadline: Deadline) -> None:
+        """A probe where no key is known to be here."""
+        self.ask([hiredis.pack_command(("PING",))], deadline, probe=True)
+
+    def ask(self, commands: list[bytes], deadline: Deadline, probe: bool) -> list:
         if self.breaker.open and not probe:
             raise StoreAway(f"Redis is away ({self.breaker.why})")
         began = time.monotonic()
@@ -127,7 +131,9 @@ class Node:
         if left < FLOOR_S:
             raise StoreAway("no time is left to ask Redis")
         try:
-            found = self.exchange([hiredis.pack_command(("MGET", *names)) for names in groups], deadline)
+            found = self.exchange(commands, deadline)
+        except Moved:
+            raise
         except (OSError, redis.exceptions.RedisError, hiredis.HiredisError) as error:
             self.breaker.failed(time.monotonic() - began, str(error))
             raise StoreAway(str(error)) from None
@@ -149,7 +155,7 @@ class Node:
         self.idle.append(wire)
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError):
-                raise reply
+                raise Moved(str(reply)) if str(reply).startswith(("MOVED", "ASK")) else reply
         return replies
 
     def take(self, wait_s: float) -> Wire:
@@ -184,7 +190,10 @@ class Node:
         try:
             connection = self.pool.make_connection()
             connection.connect()
-            self.idle.append(Wire(connection))
+            wire = Wire(connection)
+            if self.readonly:
+                wire.ask(hiredis.pack_command(("READONLY",)), 1, self.read_s)
+            self.idle.append(wire)
         except Exception as error:  # whatever it is, who waits is told
             trouble = str(error) or type(error).__name__
         with self._lock:

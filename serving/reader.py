@@ -10,6 +10,7 @@ never change, so a replica that lags gives what the master gave, or nothing.
 
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import redis
@@ -18,6 +19,7 @@ from conf.settings import Redis as RedisSettings
 from schemas.keys import Keys
 from serving.deadline import Deadline
 from serving.node import Node, StoreAway
+from serving.topology import Shard, topology_of
 
 __all__ = ["Reader", "StoreAway", "UserRead"]
 
@@ -37,10 +39,12 @@ class Reader:
 
     def __init__(self, settings: RedisSettings):
         self.keys = Keys(settings.namespace)
-        self.master = Node(settings, settings.url)
-        self.replicas = [Node(settings, url) for url in settings.replica_urls]
-        self.nodes = [self.master, *self.replicas]
+        self.topology = topology_of(settings)
         self.probe_s = (settings.connect_timeout_ms + settings.read_timeout_ms) / 1000
+
+    @property
+    def nodes(self) -> list[Node]:
+        return [node for shard in self.topology.shards for node in shard.nodes]
 
     @property
     def away(self) -> bool:
@@ -56,11 +60,25 @@ class Reader:
         return self.groups([names], deadline)[0]
 
     def groups(self, groups: Sequence[list[str]], deadline: Deadline) -> list[list[bytes | None]]:
-        """As ``values`` for groups of keys, each of one slot, in one round trip."""
+        """As ``values`` for groups of keys, each of one slot, in one round trip to each server that holds some."""
+        shards = [self.topology.holding(names[0]) for names in groups]
+        if all(shard is shards[0] for shard in shards):
+            return self.of_shard(shards[0], groups, deadline)
+        found: list[list[bytes | None]] = [[] for _ in groups]
+        for shard in dict.fromkeys(shards):
+            places = [place for place, one in enumerate(shards) if one is shard]
+            values = self.of_shard(shard, [groups[place] for place in places], deadline)
+            for place, value in zip(places, values, strict=True):
+                found[place] = value
+        return found
+
+    def of_shard(self, shard: Shard, groups: Sequence[list[str]], deadline: Deadline) -> list[list[bytes | None]]:
+        """From the master, or else from one replica."""
         try:
-            return self.master.mget(groups, deadline)
+            return shard.master.mget(groups, deadline)
         except StoreAway:
-            ready = [node for node in self.replicas if not node.breaker.open]
+            self.topology.suspect()
+            ready = [node for node in shard.replicas if not node.breaker.open]
             if not ready:
                 raise
         return random.choice(ready).mget(groups, deadline)
@@ -69,17 +87,30 @@ class Reader:
         """The values, and whether the master gave them; a probe of every server, for the background.
 
         Raises:
-            StoreAway: none answers.
+            StoreAway: none of those that hold the keys answers.
         """
+        self.topology.refresh()
+        shard = self.topology.holding(names[0])
         found, trouble = [], StoreAway("no server")
-        for node in self.nodes:
+        for node in shard.nodes:
             try:
-                found.append((node.mget([names], Deadline.after(self.probe_s), probe=True)[0], node is self.master))
+                values = node.mget([names], Deadline.after(self.probe_s), probe=True)[0]
+                found.append((values, node is shard.master))
             except StoreAway as error:
-                trouble = error if node is self.master else trouble
+                trouble = error if node is shard.master else trouble
+                self.topology.suspect()
+        self.wake(shard)
         if not found:
             raise trouble
         return found[0]
+
+    def wake(self, probed: Shard) -> None:
+        """Probe the servers of other shards that requests are not sent to now."""
+        for shard in self.topology.shards:
+            for node in shard.nodes if shard is not probed else ():
+                if node.breaker.open:
+                    with suppress(StoreAway):
+                        node.ping(Deadline.after(self.probe_s))
 
     def gather(self, names: list[str]) -> list[bytes | None]:
         """Values of keys of any slots, with patience; for the background: the breakers neither hear nor are heard.
@@ -87,16 +118,11 @@ class Reader:
         Raises:
             StoreAway: Redis failed.
         """
-        trouble: Exception | None = None
-        for node in self.nodes:
-            pipe = node.patient.pipeline(transaction=False)
-            for name in names:
-                pipe.get(name)
-            try:
-                return pipe.execute()
-            except redis.exceptions.RedisError as error:
-                trouble = trouble or error
-        raise StoreAway(str(trouble))
+        shards = [self.topology.holding(name) for name in names]
+        found: dict[str, bytes | None] = {}
+        for shard in dict.fromkeys(shards):
+            found |= patiently(shard, [name for name, one in zip(names, shards, strict=True) if one is shard])
+        return [found[name] for name in names]
 
     def user(self, pseudonym: str, tag: str | None, deadline: Deadline) -> UserRead:
         """All that is read of a user, in one round trip; without a ``tag`` only what is outside generations."""
@@ -124,6 +150,19 @@ class Reader:
     def close(self) -> None:
         for node in self.nodes:
             node.close()
+
+
+def patiently(shard: Shard, names: list[str]) -> dict[str, bytes | None]:
+    trouble: Exception | None = None
+    for node in shard.nodes:
+        pipe = node.patient.pipeline(transaction=False)
+        for name in names:
+            pipe.get(name)
+        try:
+            return dict(zip(names, pipe.execute(), strict=True))
+        except redis.exceptions.RedisError as error:
+            trouble = trouble or error
+    raise StoreAway(str(trouble))
 
 
 def read_as(values: list[bytes | None]) -> UserRead:

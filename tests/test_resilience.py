@@ -2,14 +2,19 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
-from redis_server import RedisServer
+from redis import Redis, RedisCluster
+from redis.crc import key_slot
+from redis.exceptions import RedisError
+from redis_server import RedisServer, executable
 
 from conf.settings import load_settings
+from deploy.embedded.checks import free_port
 from schemas.keys import Keys
 from serving.breaker import BUSY, FAILURES_TO_OPEN, SLOW_S, WINDOW_S, Breaker
 from serving.copies import CopyFolder
@@ -17,6 +22,7 @@ from serving.deadline import Deadline
 from serving.hot import HOTTEST, PublicLists
 from serving.reader import Reader, StoreAway, UserRead
 from serving.shedding import GRACE_S, Shedding
+from serving.topology import slot_of
 
 KEYS = Keys("test")
 
@@ -256,7 +262,7 @@ def test_an_error_of_redis_is_redis_away(store):
 
 def test_a_name_that_cannot_be_resolved_holds_nobody_up(store, monkeypatch):
     with reading(store) as reader:
-        node = reader.master
+        node = reader.topology.shard.master
 
         def hang(*_):
             time.sleep(1)
@@ -290,7 +296,7 @@ def test_what_the_master_does_not_give_is_asked_of_a_replica(store, replica):
         store.stop()
         for _ in range(FAILURES_TO_OPEN + 2):
             assert reader.user("u", None, soon()).flags == replica.url.encode()
-        assert (reader.master.breaker.open, reader.away) == (True, False)
+        assert (reader.topology.shard.master.breaker.open, reader.away) == (True, False)
         assert reader.ask([KEYS.flags("u")]) == ([replica.url.encode()], False)
         replica.stop()
         for _ in range(FAILURES_TO_OPEN):
@@ -365,3 +371,151 @@ def test_lists_survive_on_disk_unless_damaged(tmp_path):
     for damaged in (b"{", b'{"version": 9, "lists": 3}', b'{"version": 1, "lists": [[1, "tag", 7]]}', b"[]"):
         (tmp_path / "copies" / "neighbors.json").write_bytes(damaged)
         assert folder.load_lists(["tag"]) == {}
+
+
+# a Cluster, and a master behind Sentinels
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Three masters and, of the first, a replica; gives their ports and processes."""
+    ports, processes = [free_port() for _ in range(4)], []
+    for port in ports:
+        folder = tmp_path_factory.mktemp(f"node{port}")
+        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--save", "", "--appendonly", "no"]
+        options += ["--bind", "127.0.0.1", "--dir", str(folder), "--cluster-port", str(free_port())]
+        argv = [executable(), "--port", str(port), *options, "--repl-diskless-sync-delay", "0"]
+        processes.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL))
+    clients = [Redis(port=port, protocol=2) for port in ports]
+    try:
+        wait(lambda: all(client.ping() for client in clients))
+        join(clients, ports)
+        yield ports, processes
+    finally:
+        for client in clients:
+            client.close()
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def join(clients, ports):
+    bounds = [0, 5_461, 10_923, 16_384]
+    for k, client in enumerate(clients[:3]):
+        client.execute_command("CLUSTER", "ADDSLOTS", *range(bounds[k], bounds[k + 1]))
+        client.execute_command("CONFIG", "SET", "cluster-require-full-coverage", "no")
+    for client in clients[1:]:
+        bus = clients[0].config_get("cluster-port")["cluster-port"]
+        client.execute_command("CLUSTER", "MEET", "127.0.0.1", ports[0], bus)
+    first = clients[0].execute_command("CLUSTER", "MYID").decode()
+    wait(lambda: clients[3].execute_command("CLUSTER", "REPLICATE", first))
+    wait(lambda: all(info(client, "cluster_state") == "ok" for client in clients))
+    wait(lambda: clients[3].info("replication")["master_link_status"] == "up")
+    wait(lambda: len(clients[1].execute_command("CLUSTER", "SLOTS")[0]) == 4)  # everybody knows of the replica
+
+
+def info(client, name):
+    told = client.execute_command("CLUSTER", "INFO")
+    text = told if isinstance(told, dict) else dict(line.split(":") for line in told.decode().split("\r\n") if line)
+    return text[name]
+
+
+def wait(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(RedisError):
+            if condition():
+                return
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.05)
+
+
+def test_slots_are_those_of_redis():
+    for key in ("a", "ns:{u:ann}:tag", "{}x", "x{}{y}", "{{a}}", "ü{ö}", "{a"):
+        assert slot_of(key) == key_slot(key.encode())
+
+
+def test_a_cluster_is_read_by_slot_and_survives_a_node(cluster):
+    ports, processes = cluster
+    users = [f"user{k}" for k in range(12)]
+    with RedisCluster(host="127.0.0.1", port=ports[1]) as client:
+        for user in users:
+            client.set(KEYS.flags(user), user)
+    chosen = {"url": f"redis+cluster://127.0.0.1:1,127.0.0.1:{ports[0]}", "connect_timeout_ms": 200}
+    reader = Reader(load_settings(redis={**chosen, "namespace": "test", "read_timeout_ms": 200}).redis)
+    try:
+        reader.ask([KEYS.live])
+        assert not reader.away
+        held = [read.flags for read in reader.users(users, None, soon())]
+        assert held == [user.encode() for user in users]
+        assert reader.gather([KEYS.flags(user) for user in users]) == held
+        owners = {reader.topology.holding(KEYS.flags(user)).master.url for user in users}
+        assert len(owners) == 3
+        # a request that was sent to the wrong node is told so, and the map is read again
+        reader.topology.owners[:] = [reader.topology.shards[0]] * len(reader.topology.owners)
+        moved = next(user for user in users if slot_of(KEYS.flags(user)) > 5_461)
+        with pytest.raises(StoreAway, match="MOVED"):
+            reader.user(moved, None, soon())
+        reader.ask([KEYS.live])
+        assert reader.user(moved, None, soon()).flags == moved.encode()
+        # the first master dies: its replica is read
+        processes[0].kill()
+        processes[0].wait()
+        mine = next(user for user in users if slot_of(KEYS.flags(user)) < 5_461)
+        with suppress(StoreAway):  # the Cluster may be choosing a new master just now
+            assert reader.user(mine, None, soon()).flags == mine.encode()
+        wait(lambda: asked(reader, mine) == mine.encode())
+    finally:
+        reader.close()
+
+
+def asked(reader, user="u"):
+    """As a request some time after the last look in the background; None where Redis is away."""
+    with suppress(StoreAway):
+        reader.ask([KEYS.live])
+        return reader.user(user, None, soon()).flags
+    return None
+
+
+@pytest.fixture
+def sentinel(tmp_path):
+    """A master, its replica, and one Sentinel; gives their ports and the master's process."""
+    ports, processes = [free_port() for _ in range(3)], []
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    base = ["--bind", "127.0.0.1", "--save", "", "--repl-diskless-sync-delay", "0", "--dir", str(tmp_path)]
+    for port, options in ((ports[0], []), (ports[1], ["--replicaof", "127.0.0.1", str(ports[0])])):
+        processes.append(subprocess.Popen([executable(), "--port", str(port), *base, *options], **quiet))
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text(
+        f"port {ports[2]}\nbind 127.0.0.1\ndir {tmp_path}\nsentinel monitor shelf 127.0.0.1 {ports[0]} 1\n"
+        "sentinel down-after-milliseconds shelf 300\nsentinel failover-timeout shelf 1000\n"
+    )
+    try:
+        with Redis(port=ports[1], protocol=2) as client:
+            wait(lambda: client.info("replication")["master_link_status"] == "up")
+        processes.append(subprocess.Popen([executable(), str(conf), "--sentinel"], **quiet))
+        yield ports, processes[0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def test_a_master_behind_a_sentinel_is_followed_when_it_moves(sentinel):
+    ports, master = sentinel
+    with Redis(port=ports[0], protocol=2) as client:
+        client.set(KEYS.flags("u"), "flags")
+        wait(lambda: client.wait(1, 100) == 1)
+    with Redis(port=ports[2], protocol=2) as client:
+        wait(lambda: client.execute_command("SENTINEL", "REPLICAS", "shelf"))
+    chosen = {"url": f"sentinel://127.0.0.1:{ports[2]}/shelf", "connect_timeout_ms": 200, "read_timeout_ms": 200}
+    reader = Reader(load_settings(redis={**chosen, "namespace": "test"}).redis)
+    try:
+        wait(lambda: asked(reader) == b"flags")
+        master.kill()
+        master.wait()
+        with pytest.raises(StoreAway):
+            reader.user("u", None, soon())
+        wait(lambda: asked(reader) == b"flags")
+    finally:
+        reader.close()

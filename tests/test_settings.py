@@ -95,7 +95,7 @@ def test_later_layers_win(conf_file, monkeypatch):
         ("[trending]\nsegments = ['moon']\n", ["trending.segments", "'moon'", "category", "age_band"]),
         (
             "[redis]\nurl = 'localhost'\n",
-            ["redis.url = 'localhost'", "begins with redis://, rediss://, unix:// or sentinel://"],
+            ["redis.url = 'localhost'", "begins with redis://, rediss://, unix://, sentinel:// or redis+cluster://"],
         ),
         ("[redis]\nnamespace = 'A'\n", ["redis.namespace = 'A'", "1 to 32 of the characters a to z"]),
         ("[lake]\nuri = 3\n", ["lake.uri = 3", "is no text", "allowed: text of 1 or more characters"]),
