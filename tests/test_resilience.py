@@ -382,7 +382,7 @@ def cluster(tmp_path_factory):
     ports, processes = [free_port() for _ in range(4)], []
     for port in ports:
         folder = tmp_path_factory.mktemp(f"node{port}")
-        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--save", "", "--appendonly", "no"]
+        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "300", "--save", "", "--appendonly", "no"]
         options += ["--bind", "127.0.0.1", "--dir", str(folder), "--cluster-port", str(free_port())]
         argv = [executable(), "--port", str(port), *options, "--repl-diskless-sync-delay", "0"]
         processes.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL))
@@ -404,14 +404,22 @@ def join(clients, ports):
     for k, client in enumerate(clients[:3]):
         client.execute_command("CLUSTER", "ADDSLOTS", *range(bounds[k], bounds[k + 1]))
         client.execute_command("CONFIG", "SET", "cluster-require-full-coverage", "no")
-    for client in clients[1:]:
-        bus = clients[0].config_get("cluster-port")["cluster-port"]
-        client.execute_command("CLUSTER", "MEET", "127.0.0.1", ports[0], bus)
+    for k, client in enumerate(clients):  # each meets each: by hearsay it takes seconds
+        for port, other in zip(ports[:k], clients[:k], strict=True):
+            bus = other.config_get("cluster-port")["cluster-port"]
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", port, bus)
     first = clients[0].execute_command("CLUSTER", "MYID").decode()
     wait(lambda: clients[3].execute_command("CLUSTER", "REPLICATE", first))
     wait(lambda: all(info(client, "cluster_state") == "ok" for client in clients))
     wait(lambda: clients[3].info("replication")["master_link_status"] == "up")
-    wait(lambda: len(clients[1].execute_command("CLUSTER", "SLOTS")[0]) == 4)  # everybody knows of the replica
+    clients[0].set(next(key for key in "abcdefgh" if slot_of(key) < 5_461), "")  # a replica is told of once it has data
+    wait(lambda: any(len(entry) == 4 for entry in raw_slots(ports[1])))  # others know of the replica
+
+
+def raw_slots(port):
+    with Redis(port=port, protocol=2) as client:
+        client.set_response_callback("CLUSTER", lambda reply, **_: reply)
+        return client.execute_command("CLUSTER", "SLOTS")
 
 
 def info(client, name):
