@@ -141,12 +141,14 @@ class Gate(Section):
 
 class Redis(Section):
     url: str = Field(
-        pattern=r"^(redis|rediss|unix)://", description="text that begins with redis://, rediss:// or unix://"
+        pattern=r"^(rediss?|unix|sentinel|rediss?\+cluster)://",
+        description="text that begins with redis://, rediss://, unix://, sentinel:// or redis+cluster://",
     )
     namespace: str = Field(
         pattern=r"^[a-z][a-z0-9_-]{0,31}$",
         description="1 to 32 of the characters a to z, 0 to 9, _ and -, the first a letter",
     )
+    replica_urls: tuple[Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")], ...]
     connect_timeout_ms: Annotated[int, between(1, 60_000)]
     read_timeout_ms: Annotated[int, between(1, 60_000)]
 
@@ -168,5 +170,7 @@ class Serving(Section):
     max_n: Annotated[int, between(1, 255)]
     poll_ms: Annotated[int, between(50, 500)]
     deadline_ms: Annotated[int, between(5, 60_000)]
+    queue_ms: Annotated[int, between(1, 60_000)]
+    drain_s: Annotated[int, between(0, 600)]
     cache_dir: str
     max_per_category: Annotated[int, between(0, 255)]

@@ -1,7 +1,6 @@
 """One request's answer: what is read for it, which rungs there are, and the climb down them."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,8 +20,6 @@ from serving.safety import Rules, Told, select
 from serving.telling import Made, personal, public
 from serving.tokens import token_key
 from serving.view import View
-
-CACHED_NEIGHBORS = 10_000
 
 
 class NothingPublished(LookupError):
@@ -49,7 +46,6 @@ class Answers:
         self.max_per_category = max_per_category
         self.key = token_key(secret)
         self.bodies = Bodies()
-        self.cached: OrderedDict[tuple[int, str], bytes] = OrderedDict()
         self._view: View | None = None
 
     def snapshot(self) -> Snapshot:
@@ -156,24 +152,13 @@ class Answers:
         """The item's neighbors, of the generation that is live now; the item itself may not come."""
         entry, own = snapshot.release.live(surface), {"own": (idx,)}
         try:
-            value = self.neighbors(idx, entry.tag, deadline) if entry else None
+            value = self.watch.lists.get(idx, entry.tag, deadline) if entry else None
             if value is None and (newer := self.newer(surface, entry, snapshot, deadline)):
-                value = self.neighbors(idx, newer.tag, deadline)
+                value = self.watch.lists.get(idx, newer.tag, deadline)
                 entry = newer if value is not None else entry
             return Read(entry, unpack_list(value) if value else None, own)
         except (StoreAway, ValueError):  # away, or a damaged value: the next rung, and say so
             return Read(entry, None, own, degraded=True)
-
-    def neighbors(self, idx: int, tag: str, deadline: Deadline) -> bytes | None:
-        """As read before or from Redis; what a tag names never changes, so a copy is never stale."""
-        if (value := self.cached.get((idx, tag))) is not None:
-            return value
-        value = self.reader.neighbors(idx, tag, deadline)
-        if value is not None:
-            self.cached[idx, tag] = value
-            while len(self.cached) > CACHED_NEIGHBORS:
-                self.cached.popitem(last=False)
-        return value
 
     def newer(self, surface: str, entry: Published | None, snapshot: Snapshot, deadline: Deadline) -> Published | None:
         """After a miss: the generation that went live since the last poll, None when there is no other."""

@@ -3,7 +3,9 @@
 Unknown query parameters are refused under /v1; /livez and /readyz overlook them, for some probes add their own.
 """
 
+import gc
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -20,12 +22,18 @@ from serving.asked import Asked, Forms
 from serving.bodies import Body
 from serving.copies import CopyFolder
 from serving.corrections import Corrections
-from serving.deadline import Deadline
 from serving.docs import add_docs
+from serving.drain import draining
+from serving.front import account, install
+from serving.gate import Gate
+from serving.metrics import Metrics
 from serving.reader import Reader
 from serving.release_watch import ReleaseWatch
 from serving.values import Refused, short
 
+SWITCH_S = 0.0005  # a request waits so long for the interpreter while a release is adopted; Python's own 5 ms show
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SURFACE_OF = {"recommendations": "for_you"} | {name: name for name in ("similar", "bought_together", "trending")}
 log = logging.getLogger("nightshelf.serving")
 
 
@@ -36,10 +44,14 @@ class AnyText(BaseConverter):
     part_isolating = False
 
 
-def from_settings() -> Flask:
+def from_settings() -> Gate:
     """The app a worker runs: reads the settings, starts following the release."""
     settings = load_settings()
-    return create_app(open_answers(settings), settings.serving)
+    app = create_app(open_answers(settings), settings.serving)
+    gc.collect()
+    gc.freeze()  # what stands until the end need not be looked at again and again
+    sys.setswitchinterval(SWITCH_S)
+    return Gate(app, settings.serving.queue_ms / 1000, app.extensions["metrics"].shed.inc)
 
 
 def open_answers(settings: Settings) -> Answers:
@@ -57,6 +69,7 @@ def create_app(answers: Answers, settings: Serving) -> Flask:
     app.url_map.merge_slashes = False  # "//" is part of an id here, not a reason to redirect
     app.url_map.converters["text"] = AnyText
     app.register_error_handler(Exception, problem_of)
+    add_metrics(app, answers, settings)
     handlers = Handlers(answers, settings)
     for route in ROUTES:
         rule = route.path.replace("{", "<text:").replace("}", ">")
@@ -64,6 +77,13 @@ def create_app(answers: Answers, settings: Serving) -> Flask:
         app.add_url_rule(rule, route.name, checked(route, view, handlers.forms), methods=[route.method.upper()])
     add_docs(app, settings)
     return app
+
+
+def add_metrics(app: Flask, answers: Answers, settings: Serving) -> None:
+    metrics = app.extensions["metrics"] = Metrics(answers.watch)
+    install(app, metrics, settings.deadline_ms / 1000, SURFACE_OF)
+    answers.watch.after_poll.append(metrics.sample)
+    app.add_url_rule("/metrics", "metrics", lambda: reply(metrics.render(), NO_STORE, kind=METRICS_TYPE))
 
 
 def checked(route: Route, view: Callable[..., Response], forms: Forms) -> Callable[..., Response]:
@@ -84,19 +104,18 @@ class Handlers:
 
     def __init__(self, answers: Answers, settings: Serving):
         self.answers, self.forms = answers, Forms(settings)
-        self.deadline_s = settings.deadline_ms / 1000
-
-    def deadline(self) -> Deadline:
-        return Deadline.after(self.deadline_s)
 
     def recommendations(self, asked: Asked, user_id: str) -> Response:
-        return reply(orjson.dumps(self.answers.for_you(user_id, asked, self.deadline())), PERSONAL)
+        told = account()
+        answer = self.answers.for_you(user_id, asked, told.deadline)
+        told.tier = answer["tier"]
+        return reply(orjson.dumps(answer), PERSONAL)
 
     def similar(self, asked: Asked, item_id: str) -> Response:
-        return public(self.answers.of_item("similar", item_id, asked, self.deadline()))
+        return public(self.answers.of_item("similar", item_id, asked, account().deadline))
 
     def bought_together(self, asked: Asked, item_id: str) -> Response:
-        return public(self.answers.of_item("bought_together", item_id, asked, self.deadline()))
+        return public(self.answers.of_item("bought_together", item_id, asked, account().deadline))
 
     def trending(self, asked: Asked) -> Response:
         return public(self.answers.trending(asked))
@@ -105,7 +124,7 @@ class Handlers:
         if request.mimetype != "application/json":
             abort(415, f"Content-Type is {request.mimetype[:80]!r}; allowed: application/json")
         subjects, asked = self.forms.batch(request.get_data(cache=False))
-        found = self.answers.batch(subjects, asked, self.deadline())
+        found = self.answers.batch(subjects, asked, account().deadline)
         answers = [orjson.Fragment(answer.json) if isinstance(answer, Body) else answer for answer in found]
         return reply(orjson.dumps({"answers": answers}), PERSONAL)
 
@@ -122,7 +141,9 @@ class Handlers:
         return reply(b'{"status":"alive"}', NO_STORE)
 
     def readyz(self) -> Response:
-        """Ready: some rung can answer, with Redis or without."""
+        """Ready: some rung can answer, with Redis or without, and the service is not about to stop."""
+        if draining():
+            return problem("Service Unavailable", 503, "this service is about to stop", {"Retry-After": "1"})
         epoch = self.answers.snapshot().release.epoch
         state = {"status": "ready", "epoch": epoch, "degraded": self.answers.watch.degraded}
         return reply(orjson.dumps(state), NO_STORE)
@@ -136,6 +157,7 @@ def reply(body: bytes, cache: str, status: int = 200, kind: str = "application/j
 
 def public(body: Body) -> Response:
     """A cacheable reply, 304 to who has it already; a degraded one is not to be kept."""
+    account().tier = body.tier
     known = "HTTP_IF_NONE_MATCH" in request.environ and request.if_none_match.contains_weak(body.etag)
     response = reply(b"" if known else body.json, NO_STORE if body.degraded else PUBLIC, 304 if known else 200)
     response.headers["ETag"] = f'"{body.etag}"'

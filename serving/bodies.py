@@ -21,12 +21,13 @@ class Body(NamedTuple):
 
     json: bytes
     etag: str
+    tier: str
     degraded: bool
 
     @classmethod
     def of(cls, answer: dict[str, Any], degraded: bool) -> "Body":
         body = orjson.dumps(answer)
-        return cls(body, blake2b(body, digest_size=12).hexdigest(), degraded)
+        return cls(body, blake2b(body, digest_size=12).hexdigest(), answer["tier"], degraded)
 
 
 class Bodies:

@@ -107,7 +107,7 @@ def settings(server, tmp_path):
     return load_settings(
         redis={"url": server.url, "namespace": "test", "connect_timeout_ms": 200, "read_timeout_ms": 200},
         identity={"secret": SECRET},
-        serving={"poll_ms": 50, "cache_dir": str(tmp_path / "cache")},
+        serving={"poll_ms": 50, "deadline_ms": 2_000, "cache_dir": str(tmp_path / "cache")},
     )
 
 

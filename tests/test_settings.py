@@ -62,9 +62,12 @@ def test_the_line_above_an_option_tells_its_meaning_unit_range_and_default(secti
     meaning, _, default = doc.rpartition(" Default: ")
     assert len(meaning) > 10, f"{section}.{key} is not explained on the line above: {doc!r}"
     value = getattr(getattr(load_settings(), section), key)
-    shown = {"true": "True", "the first four": str(("category", "country", "device", "age_band")), '""': ""}.get(
-        default, default
-    )
+    shown = {
+        "true": "True",
+        "the first four": str(("category", "country", "device", "age_band")),
+        '""': "",
+        "[]": "()",
+    }.get(default, default)
     assert str(value) == shown or (isinstance(value, float | int) and float(shown) == value)
     bounds = {type(m).__name__: m for m in field.metadata}
     if "Ge" in bounds:
@@ -93,7 +96,10 @@ def test_later_layers_win(conf_file, monkeypatch):
         ("[cooccurrence]\nshrink = nan\n", ["cooccurrence.shrink = nan", "a number from 0 to 1000"]),
         ("[cooccurrence]\nscore = 'jaccard'\n", ["cooccurrence.score = 'jaccard'", "cosine", "lift", "llr"]),
         ("[trending]\nsegments = ['moon']\n", ["trending.segments", "'moon'", "category", "age_band"]),
-        ("[redis]\nurl = 'localhost'\n", ["redis.url = 'localhost'", "begins with redis://, rediss:// or unix://"]),
+        (
+            "[redis]\nurl = 'localhost'\n",
+            ["redis.url = 'localhost'", "begins with redis://, rediss://, unix://, sentinel:// or redis+cluster://"],
+        ),
         ("[redis]\nnamespace = 'A'\n", ["redis.namespace = 'A'", "1 to 32 of the characters a to z"]),
         ("[lake]\nuri = 3\n", ["lake.uri = 3", "is no text", "allowed: text of 1 or more characters"]),
         ("[trending]\nsegments = 'country'\n", ["trending.segments = 'country'", "is no list", "any of category, "]),
