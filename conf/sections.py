@@ -158,6 +158,7 @@ class Publish(Section):
     keep: Annotated[int, between(2, 20)]
     verify_sample: Annotated[int, between(1, 1_000_000)]
     pipeline_keys: Annotated[int, between(10, 100_000)]
+    connections: Annotated[int, between(1, 16)]
     timeout_ms: Annotated[int, between(100, 600_000)]
     lease_s: Annotated[int, between(5, 3_600)]
 

@@ -58,14 +58,7 @@ def pack_list(
     Raises:
         ValueError: lengths differ, too many items, an index or score out of range, an unknown source.
     """
-    n = len(items)
-    if not n == len(scores) == len(sources) == len(because_of):
-        raise ValueError(
-            f"columns of {n} items, {len(scores)} scores, {len(sources)} sources, {len(because_of)} because_of; "
-            "allowed: equal lengths"
-        )
-    if n > MAX_ITEMS:
-        raise ValueError(f"{n} items in one list; allowed: at most {MAX_ITEMS}")
+    n = check_columns(items, scores, sources, because_of)
     lo, hi, quantised = quantise(scores)
     pairs = list(zip(source_codes(sources), because_of, strict=True))
     palette = sorted(set(pairs))
@@ -82,6 +75,21 @@ def pack_list(
             planes(reasons, width),
         )
     )
+
+
+def check_columns(
+    items: Sequence[int], scores: Sequence[float], sources: Sequence[str], because_of: Sequence[int]
+) -> int:
+    """Their common length, 0 to 255."""
+    n = len(items)
+    if not n == len(scores) == len(sources) == len(because_of):
+        raise ValueError(
+            f"columns of {n} items, {len(scores)} scores, {len(sources)} sources, {len(because_of)} because_of; "
+            "allowed: equal lengths"
+        )
+    if n > MAX_ITEMS:
+        raise ValueError(f"{n} items in one list; allowed: at most {MAX_ITEMS}")
+    return n
 
 
 def unpack_list(value: bytes) -> Slate:

@@ -3,10 +3,12 @@
     {ctl}:live       the release (JSON)          {ctl}:token   fencing counter
     {ctl}:lease      token of the publisher      {ctl}:loads   hash: what was loaded or begun, for cleaning up
     {ctl}:availability  what is out or back now (schemas.availability)   {ctl}:promotions  (schemas.promotions)
-    {u:<pseudonym>}:<tag>     slate of one generation     {u:<pseudonym>}:s<tag>  seen items of that generation
+    {u:<pseudonym>}:<tag>     slate and seen items of one generation
+    {u:<pseudonym>}:s<tag>    seen items, of generations whose slates are of codec version 1
     {u:<pseudonym>}:flags, :recents, :delta:<tag>         outside generations, written by later parts
     {i:<item_idx>}:<tag>      neighbors of one generation (similar and bought_together have different tags)
     {t:<segment>}:<tag>       trending list               {t}:<tag>  the segments there are (JSON list)
+    {m:<k>}                   written to be waited for on replicas, one a server; gone in a minute
     {cat:<sha>}:<k>           k-th chunk of a catalogue    {g:<tag>}:<k>  k-th chunk of the key names of a generation
 
 Never tagged by generation alone: one generation would be one hot slot. A tag is the generation's 48-bit content hash
@@ -98,6 +100,9 @@ class Keys:
 
     def catalogue(self, sha: str, chunk: int) -> str:
         return f"{self.namespace}:{{cat:{sha}}}:{chunk}"
+
+    def mark(self, number: int) -> str:
+        return f"{self.namespace}:{{m:{number}}}"
 
     def index(self, tag: str, chunk: int) -> str:
         return f"{self.namespace}:{{g:{tag}}}:{chunk}"

@@ -8,6 +8,7 @@ from schemas.codec import Slate, unpack_ids, unpack_list
 from schemas.identity import pseudonym
 from schemas.keys import GLOBAL_SEGMENT
 from schemas.release import Published, from_json
+from schemas.user_codec import unpack_user
 from serving.asked import Asked, Subject
 from serving.bodies import Bodies, Body
 from serving.copies import Snapshot
@@ -205,9 +206,11 @@ def unpacked(entry: Published | None, found: UserRead) -> Read:
     ``flags`` and ``delta`` are read, and mean nothing yet.
     """
     try:
-        named = {"seen": found.seen, "recent": found.recents}
-        blocked = {name: unpack_ids(value) for name, value in named.items() if value}
-        return Read(entry, unpack_list(found.base) if found.base else None, blocked)
+        slate, seen = unpack_user(found.base) if found.base else (None, [])
+        if found.seen:  # beside a value of version 1 the seen items have a key of their own
+            seen = unpack_ids(found.seen)
+        blocked = {"seen": seen, "recent": unpack_ids(found.recents) if found.recents else ()}
+        return Read(entry, slate, blocked)
     except ValueError:
         return Read(entry, degraded=True)
 

@@ -17,9 +17,9 @@ from jobs.rim.lineage import Lineage, job
 from jobs.rim.packing import slate_entries
 from jobs.rim.runner import run_step
 from schemas.arrow import arrow_schema
-from schemas.codec import unpack_list
 from schemas.keys import Keys
 from schemas.tables import SLATES
+from schemas.user_codec import unpack_user
 
 # Great Expectations imports sre_constants and its friends, deprecated since Python 3.11
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre:DeprecationWarning")
@@ -202,7 +202,7 @@ def test_a_promotion_is_published_as_one(folder, slates):
     assert table.schema.equals(arrow_schema(SLATES))
     packed = dict(slate_entries(table.to_batches(), Keys("ns"), "tag"))
     for user, row in made.items():
-        slate = unpack_list(packed[Keys("ns").slate(user, "tag")])
+        slate = unpack_user(packed[Keys("ns").slate(user, "tag")]).slate
         assert (slate.items, slate.sources, slate.because_of) == (row["items"], row["sources"], row["because_of"])
         assert (slate.sources[0], slate.because_of[0]) == ("promotion", -1)
 

@@ -22,9 +22,10 @@ from jobs.rim.runner import run_step
 from jobs.rim.shelf import generation_name
 from jobs.rim.verdict import Verdict, write_verdict
 from schemas.arrow import arrow_schema
-from schemas.codec import MAX_ITEMS, unpack_ids, unpack_list
+from schemas.codec import MAX_ITEMS, unpack_list
 from schemas.keys import Keys
 from schemas.tables import SCHEMA_VERSION, TABLES
+from schemas.user_codec import unpack_user
 from serving.app import create_app, open_answers
 
 KEYS = Keys("test")
@@ -60,13 +61,13 @@ def packed(neighbors, content=(), kinds=("viewed_together", "bought_together")):
     return dict(neighbor_entries(rows_of("item_neighbors", neighbors), content, KEYS, "T", kinds))
 
 
-def test_a_user_becomes_a_slate_and_a_seen_set():
+def test_a_user_becomes_one_key_with_the_slate_and_what_was_seen():
     base = {"items": [5, 6], "scores": [2.0, 1.0], "sources": ["als", "viewed_together"], "because_of": [9, -1]}
     rows = rows_of("slates", [base | {"user_id": "aa", "seen": [9, 3]}, base | {"user_id": "bb", "seen": []}])
     found = dict(slate_entries(rows.to_batches(), KEYS, "TAG"))
-    assert sorted(found) == ["test:{u:aa}:TAG", "test:{u:aa}:sTAG", "test:{u:bb}:TAG"]
-    assert unpack_list(found["test:{u:aa}:TAG"]) == ([5, 6], [2.0, 1.0], ["als", "viewed_together"], [9, -1])
-    assert unpack_ids(found["test:{u:aa}:sTAG"]) == [3, 9]
+    slate = ([5, 6], [2.0, 1.0], ["als", "viewed_together"], [9, -1])
+    users = {key: unpack_user(value) for key, value in found.items()}
+    assert users == {"test:{u:aa}:TAG": (slate, [3, 9]), "test:{u:bb}:TAG": (slate, [])}
 
 
 def test_similar_prefers_viewed_and_fills_from_bought():

@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 
 from jobs.rim.manifest import DataFile
 from schemas.catalogue import CatalogueRow
-from schemas.codec import CODEC_VERSION, MAX_ITEMS, NONE, pack_ids, pack_list
+from schemas.codec import CODEC_VERSION, MAX_ITEMS, NONE, pack_list
 from schemas.keys import Keys
+from schemas.user_codec import USER_VERSION, pack_user
 
 SLATE_COLUMNS = ["user_id", "items", "scores", "sources", "because_of", "seen"]
 NEIGHBOR_COLUMNS = ["item_idx", "kind", "rank", "neighbor_idx", "score"]
@@ -28,19 +29,18 @@ def generation_id(surface: str, as_of: str, files: Iterable[DataFile], dictionar
     The data counts by its files' rows, bytes and checksums, not by their names or order.
     """
     content = sorted((file.rows, file.bytes, file.crc32) for file in files)
-    made_of = orjson.dumps([surface, as_of, content, dictionary, key_version, CODEC_VERSION])
+    codec = USER_VERSION if surface == "for_you" else CODEC_VERSION
+    made_of = orjson.dumps([surface, as_of, content, dictionary, key_version, codec])
     stamp = as_of.replace("-", "").replace(":", "")
     return f"{surface}-{stamp}-{hashlib.blake2b(made_of, digest_size=6).hexdigest()}"
 
 
 def slate_entries(batches: Iterable[pa.RecordBatch], keys: Keys, tag: str) -> Entries:
-    """Two keys a user: the slate, and (unless empty) the seen items."""
+    """One key a user, row by row: what ``jobs.rim.parcels.UserRows`` gives fast."""
     for batch in batches:
         columns = [batch.column(name).to_pylist() for name in SLATE_COLUMNS]
-        for user_id, items, scores, sources, because_of, seen in zip(*columns, strict=True):
-            yield keys.slate(user_id, tag), pack_list(items, scores, sources, because_of)
-            if seen:
-                yield keys.seen(user_id, tag), pack_ids(seen)
+        for user_id, *lists in zip(*columns, strict=True):
+            yield keys.slate(user_id, tag), pack_user(*lists)
 
 
 def neighbor_entries(rows: pa.Table, alike: pa.Table, keys: Keys, tag: str, kinds: tuple[str, ...]) -> Entries:

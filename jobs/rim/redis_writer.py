@@ -1,26 +1,30 @@
 """The one place that writes Redis: loads a generation or a catalogue, reads back what it wrote, unlinks what is dead.
 
-Every load leaves its trace before its first key: a field of ``{ctl}:loads``, then, ahead of each batch of keys, a chunk
-that lists them (``{g:<tag>}:<k>``, zlib of a JSON list). So any later run can unlink whatever no release names, without
-SCAN and without the lake, however the loader died.
+Every load leaves its trace before its first key: a field of ``{ctl}:loads``, then, ahead of each parcel of keys, a list
+of them (``{g:<tag>}:<k>``, see ``key_lists``). So any later run can unlink whatever no release names, without SCAN and
+without the lake, however the loader died.
 """
 
-import random
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import islice
 
 import orjson
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from conf.settings import Publish, Settings
+from conf.settings import Publish
+from jobs.rim.carrier import Receipt
 from jobs.rim.errors import TemporaryError
-from schemas.keys import Keys, tag_of, unix_path
+from jobs.rim.key_lists import numbers_of, read_names
+from jobs.rim.redis_client import connect as connect
+from jobs.rim.redis_client import eviction_warning as eviction_warning
+from jobs.rim.redis_client import redis_trouble as redis_trouble
+from jobs.rim.replicas import wait_for_replicas
+from jobs.rim.roads import Roads
+from jobs.rim.shipment import Shipment
+from jobs.rim.slate_files import SlateFiles
+from schemas.keys import Keys, tag_of
 from schemas.release import CatalogueRelease, Release
 
 CHUNK_BYTES = 1 << 20
@@ -30,57 +34,18 @@ SECONDS_A_DAY = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What one load wrote: keys, bytes of values, and the CRC-32 of all keys and values in order."""
+    """What one load wrote: keys, bytes of values, and the CRC-32 of its parcels' CRC-32s, sorted."""
 
     n_keys: int
     n_bytes: int
     crc32: int
-
-
-def connect(settings: Settings) -> redis.Redis:
-    """A client with the publisher's time-outs and no retries; connects on first use."""
-    timeout = settings.publish.timeout_ms / 1000
-    options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
-    path = unix_path(settings.redis.url)
-    if path is not None:
-        return redis.Redis(unix_socket_path=path, protocol=2, **options)
-    return redis.Redis.from_url(settings.redis.url, protocol=2, **options)
-
-
-@contextmanager
-def redis_trouble(where: str) -> Iterator[None]:
-    """Redis errors as TemporaryError in one line.
-
-    Raises:
-        TemporaryError: Redis is away, slow, full, read-only or refuses a command.
-    """
-    try:
-        yield
-    except redis.exceptions.RedisError as error:
-        if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM" in str(error):
-            hint = "is out of memory: raise maxmemory or lower publish.keep; what was live still is"
-        elif isinstance(error, (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)):
-            hint = "cannot be reached: start it, or set redis.url (NIGHTSHELF_REDIS__URL)"
-        else:
-            hint = "refused a command"
-        raise TemporaryError(f"Redis at {where} {hint} ({str(error).splitlines()[0]:.200})") from None
-
-
-def eviction_warning(client: redis.Redis) -> str | None:
-    """A line when Redis may evict keys, which would empty live slates; None when it may not or does not say."""
-    try:
-        policy = client.info("memory").get("maxmemory_policy", "noeviction")
-    except redis.exceptions.ResponseError:
-        return None
-    if policy == "noeviction":
-        return None
-    return f"warning: Redis has maxmemory-policy {policy}; set noeviction, or live keys vanish when memory is short"
+    receipts: tuple[Receipt, ...] = ()
 
 
 class Writer:
-    """Loads, verifies and unlinks through one client; keeps at most one pipeline of keys in memory.
+    """Loads, verifies and unlinks; keeps a few parcels of keys in memory for each of its connections.
 
-    ``heartbeat`` is called before each batch; what it raises stops the writer there.
+    ``heartbeat`` is called before each batch, or twice a second; what it raises stops the writer there.
     """
 
     def __init__(
@@ -88,65 +53,51 @@ class Writer:
     ):
         self.client, self.keys, self.settings, self.heartbeat = client, keys, settings, heartbeat
 
-    def load(self, generation: str, entries: Iterable[tuple[str, bytes]]) -> Loaded:
-        """Write all entries of a generation, then read a sample back.
+    def load(self, generation: str, entries: Iterable[tuple[str, bytes]] | SlateFiles) -> Loaded:
+        """Write all entries of a generation (one after another, or slates side by side), then read them all back.
 
         Raises:
             TemporaryError: a reply was not OK, or what Redis gives back is not what was written.
+            ValueError: a slate cannot be packed.
         """
-        tag, chooser, sample = tag_of(generation), random.Random(generation), []
         self.client.hset(self.keys.loads, generation, orjson.dumps({"state": "loading"}))
-        n_keys = n_bytes = crc = chunk = 0
-        for batch in batched(entries, self.settings.pipeline_keys):
-            self.heartbeat()
-            self.write(self.keys.index(tag, chunk), batch, chooser)
-            for key, value in batch:
-                crc = zlib.crc32(value, zlib.crc32(key.encode(), crc))
-                n_bytes += len(value)
-                n_keys += 1
-                keep_sample(sample, (key, value), n_keys, self.settings.verify_sample, chooser)
-            chunk += 1
-        self.verify(generation, sample, n_keys, chunk)
-        loaded = Loaded(n_keys, n_bytes, crc)
-        state = {"state": "loaded", "n_keys": n_keys, "n_bytes": n_bytes, "crc32": crc, "n_chunks": chunk}
-        self.client.hset(self.keys.loads, generation, orjson.dumps(state))
+        shipment = Shipment(self.client, self.keys, generation, self.settings, self.heartbeat)
+        receipts = shipment.slates(entries) if isinstance(entries, SlateFiles) else shipment.pairs(entries)
+        self.verify(generation, receipts)
+        loaded = summed(receipts)
+        state = {"state": "loaded", "n_keys": loaded.n_keys, "n_bytes": loaded.n_bytes, "crc32": loaded.crc32}
+        self.client.hset(self.keys.loads, generation, orjson.dumps(state | {"n_chunks": len(receipts)}))
         return loaded
 
-    def write(self, index_key: str, batch: list[tuple[str, bytes]], chooser: random.Random) -> None:
-        """One pipeline: the list of the keys first, so that a key never exists unlisted."""
-        ttl = self.settings.ttl_days * SECONDS_A_DAY
-        pipe = self.client.pipeline(transaction=False)
-        pipe.set(index_key, zlib.compress(orjson.dumps([key for key, _ in batch]), 1), ex=ttl)
-        for key, value in batch:
-            pipe.set(key, value, ex=ttl - chooser.randrange(ttl // 10 + 1))
-        replies = pipe.execute()
-        good = sum(reply is True for reply in replies)
-        if good != len(batch) + 1:
-            raise TemporaryError(f"Redis answered OK to {good} of {len(batch) + 1} SETs; what was live still is")
+    def verify(self, generation: str, receipts: Iterable[Receipt]) -> None:
+        """Read back the keys of these receipts: their number, and the length and CRC-32 of all values.
 
-    def verify(self, generation: str, sample: list[tuple[str, bytes]], n_keys: int, n_chunks: int) -> None:
-        """Count the listed keys that exist, and compare the sample byte for byte."""
-        found = 0
-        for chunk in range(n_chunks):
-            self.heartbeat()
-            pipe = self.client.pipeline(transaction=False)
-            for key in self.listed(tag_of(generation), chunk) or ():
-                pipe.exists(key)
-            found += sum(pipe.execute())
+        Raises:
+            TemporaryError: a key is missing, or not as written.
+        """
+        receipts = list(receipts)
+        shipment = Shipment(self.client, self.keys, generation, self.settings, self.heartbeat)
+        n_keys, found = sum(receipt.n_keys for receipt in receipts), shipment.found(receipts)
         if found != n_keys:
             raise TemporaryError(f"{generation}: {n_keys:,} keys written, {found:,} found; nothing was switched")
-        for batch in batched(sample, self.settings.pipeline_keys):
-            pipe = self.client.pipeline(transaction=False)
-            for key, _ in batch:
-                pipe.get(key)
-            for (key, value), found in zip(batch, pipe.execute(), strict=True):
-                if found != value:
-                    raise TemporaryError(f"{generation}: {key} does not read back as written; nothing was switched")
+
+    def recheck(self, generation: str, loaded: Loaded) -> None:
+        """As ``verify``, of as few lists, evenly chosen, as hold ``verify_sample`` keys: for after a fail-over."""
+        wanted = max(1, -(-self.settings.verify_sample * len(loaded.receipts) // max(1, loaded.n_keys)))
+        step = max(1, len(loaded.receipts) // wanted)
+        self.verify(generation, loaded.receipts[::step])
+
+    def settled(self, n_replicas: int, timeout_s: float) -> None:
+        """Wait until that many replicas of each server have all that was written so far.
+
+        Raises:
+            TemporaryError: they have not within ``timeout_s``.
+        """
+        wait_for_replicas(Roads(self.client), self.keys, n_replicas, timeout_s)
 
     def listed(self, tag: str, chunk: int) -> list[str] | None:
         """Keys of a chunk; None behind the last."""
-        raw = self.client.get(self.keys.index(tag, chunk))
-        return None if raw is None else orjson.loads(zlib.decompress(raw))
+        return read_names(self.client, self.keys, tag, chunk)
 
     def holds(self, generation: str) -> bool:
         """Whether the keys of a loaded generation still stand (its first batch is looked at) and will for a while."""
@@ -193,28 +144,19 @@ class Writer:
             self.client.expire(self.keys.catalogue(sha, number), CATALOGUE_GRACE_S)
 
     def unlink(self, tag: str) -> None:
-        """Unlink the keys of a generation, each chunk's list last."""
-        chunk = 0
-        while (names := self.listed(tag, chunk)) is not None:
-            chunk += 1
-            pipe = self.client.pipeline(transaction=False)
+        """Unlink the keys of a generation, each list after the keys it names."""
+        for number in numbers_of(self.client, self.keys, tag):
             self.heartbeat()
-            for name in names:
+            pipe = self.client.pipeline(transaction=False)
+            for name in self.listed(tag, number) or ():
                 pipe.unlink(name)
             pipe.execute()
-        for number in range(chunk):
             self.client.unlink(self.keys.index(tag, number))
 
 
-def batched(entries: Iterable, size: int) -> Iterator[list]:
-    source = iter(entries)
-    while batch := list(islice(source, size)):
-        yield batch
-
-
-def keep_sample(sample: list, entry: tuple[str, bytes], n_so_far: int, size: int, chooser: random.Random) -> None:
-    """Keep an even random sample of what streams by (reservoir sampling)."""
-    if len(sample) < size:
-        sample.append(entry)
-    elif (place := chooser.randrange(n_so_far)) < size:
-        sample[place] = entry
+def summed(receipts: list[Receipt]) -> Loaded:
+    """In the order of their lists; the CRC does not depend on which loader was faster."""
+    receipts = sorted(receipts, key=lambda receipt: receipt.number)
+    crc = zlib.crc32(b"".join(b"%08x" % crc for crc in sorted(receipt.crc32 for receipt in receipts)))
+    n_keys, n_bytes = sum(r.n_keys for r in receipts), sum(r.n_bytes for r in receipts)
+    return Loaded(n_keys, n_bytes, crc, tuple(receipts))

@@ -12,15 +12,14 @@ from jobs.rim.manifest import DataFile, Manifest, iso
 from jobs.rim.packing import (
     CONTENT_COLUMNS,
     NEIGHBOR_COLUMNS,
-    SLATE_COLUMNS,
     TRENDING_COLUMNS,
     Entries,
     catalogue_rows,
     generation_id,
     neighbor_entries,
-    slate_entries,
     trending_entries,
 )
+from jobs.rim.slate_files import SlateFiles
 from jobs.rim.verdict import read_verdict
 from schemas.catalogue import pack_catalogue
 from schemas.keys import Keys, tag_of
@@ -36,14 +35,14 @@ KINDS_OF = {"similar": ("viewed_together", "bought_together"), "bought_together"
 
 @dataclass(frozen=True)
 class Generation:
-    """One generation to publish; ``entries`` makes its keys and packed values afresh each time it is called."""
+    """One generation to publish; ``entries`` gives its keys and packed values, or its slates, afresh each time."""
 
     surface: str
     name: str
     as_of: str
     generated_at: str
     dictionary: int
-    entries: Callable[[], Entries]
+    entries: Callable[[], Entries | SlateFiles]
 
 
 @dataclass(frozen=True)
@@ -107,14 +106,14 @@ def generation_name(lineage: Lineage, surface: str, files: Mapping[str, list[Dat
 
 def entries_of(
     lake: Lake, surface: str, files: Mapping[str, list[DataFile]], keys: Keys, tag: str
-) -> Callable[[], Entries]:
+) -> Callable[[], Entries | SlateFiles]:
     """How to make the keys and packed values of a surface from the files of its tables."""
 
     def rows(table: str, columns: list[str]) -> pa.Table:
         return lake.read(table, files.get(table, []), columns)
 
     if surface == "for_you":
-        return lambda: slate_entries(lake.iter_batches(files["slates"], SLATE_COLUMNS), keys, tag)
+        return lambda: SlateFiles(lake, files["slates"])
     if surface == "trending":
         return lambda: trending_entries(rows("trending", TRENDING_COLUMNS), keys, tag)
     return lambda: neighbor_entries(
