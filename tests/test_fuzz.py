@@ -1,5 +1,7 @@
 """The API under requests made up from its own document, right ones and wrong ones (schemathesis)."""
 
+import time
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, assume, given, seed
@@ -23,7 +25,10 @@ BEYOND = ("is above price_max", "items in all")  # what a JSON schema cannot say
 
 @pytest.fixture(scope="module")
 def shop():
+    """Its watch is stopped: nothing changes, and hypothesis wants nobody else to draw random numbers meanwhile."""
     with open_shop() as found:
+        found.answers.watch.stop()
+        time.sleep(2 * found.answers.watch.poll_s)
         yield found
 
 
