@@ -126,7 +126,7 @@ class Trending(Section):
     window_hours: Annotated[int, between(1, 20_000)]
     half_life_hours: Annotated[int, between(1, 20_000)]
     n_items: Annotated[int, between(10, 255)]
-    segments: tuple[Literal["category", "country", "device", "age_band"], ...]
+    segments: tuple[Literal["category", "country", "device", "age_band", "daypart"], ...]
     min_users: Annotated[int, between(1, 1_000_000)]
 
 
@@ -151,6 +151,7 @@ class Redis(Section):
         pattern=r"^[a-z][a-z0-9_-]{0,31}$",
         description="1 to 32 of the characters a to z, 0 to 9, _ and -, the first a letter",
     )
+    replica_urls: tuple[Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")], ...]
     connect_timeout_ms: Annotated[int, between(1, 60_000)]
     read_timeout_ms: Annotated[int, between(1, 60_000)]
 
@@ -176,4 +177,8 @@ class Serving(Section):
     default_n: Annotated[int, between(1, 100)]
     max_n: Annotated[int, between(1, 255)]
     poll_ms: Annotated[int, between(50, 500)]
+    deadline_ms: Annotated[int, between(5, 60_000)]
+    queue_ms: Annotated[int, between(1, 60_000)]
+    drain_s: Annotated[int, between(0, 600)]
     cache_dir: str
+    max_per_category: Annotated[int, between(0, 255)]

@@ -37,6 +37,8 @@ COMMANDS = {  # name -> (module, what it does)
     "pin": ("jobs.pin", "make a generation stay, live or kept, until unpin"),
     "unpin": ("jobs.pin", "end a pin: the next publish goes live again"),
     "keep": ("jobs.keep", "renew what is live or kept in Redis, unlink the rest, tell what is wrong"),
+    "availability": ("jobs.availability", "take items out of all answers, or back, within seconds"),
+    "promotions": ("jobs.promotions", "pin items to places of answers, for a while"),
     "report": ("jobs.report", "write one page about a run: quality, churn, what changed for whom, the gate"),
     "backtest": ("jobs.backtest", "compare our lists with single methods on events held back, or write the lists"),
     "explain": ("jobs.explain", "ask the running API about a person and tell the path in words"),

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from conf.settings import Settings
 from jobs.rim.lineage import Job
+from schemas.keys import DAYPARTS
 from schemas.tables import NO_SIGN_OF_LIKING
 
 
@@ -36,8 +37,14 @@ def described(inputs: Mapping[str, DataFrame]) -> DataFrame:
         .join(users, "user_id", how="left")
         .where(F.coalesce("available", F.lit(True)))
         .withColumn("country", F.coalesce("country", "home"))
+        .withColumn("daypart", daypart(F.hour("event_time")))
         .withColumn("person", F.coalesce("user_id", "session_id"))
     )
+
+
+def daypart(hour: Column) -> Column:
+    """The name of an hour's six-hour part of the day, by UTC."""
+    return F.element_at(F.array(*map(F.lit, DAYPARTS)), (F.floor(hour / 6) + 1).cast("int"))
 
 
 def segmented(events: DataFrame, attributes: tuple[str, ...]) -> DataFrame:

@@ -2,6 +2,7 @@
 
     {ctl}:live       the release (JSON)          {ctl}:token   fencing counter
     {ctl}:lease      token of the publisher      {ctl}:loads   hash: what was loaded or begun, for cleaning up
+    {ctl}:availability  what is out or back now (schemas.availability)   {ctl}:promotions  (schemas.promotions)
     {u:<pseudonym>}:<tag>     slate and seen items of one generation
     {u:<pseudonym>}:s<tag>    seen items, of generations whose slates are of codec version 1
     {u:<pseudonym>}:flags, :recents, :delta:<tag>         outside generations, written by later parts
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 GLOBAL_SEGMENT = "all"
+DAYPARTS = ("night", "morning", "afternoon", "evening")  # segments daypart=…, six hours of UTC each from midnight on
 GENERATION = re.compile(r"([a-z_]+)-(\d{8}T\d{6}Z)-([0-9a-f]{12})")
 
 
@@ -59,6 +61,14 @@ class Keys:
     @property
     def token(self) -> str:
         return f"{self.namespace}:{{ctl}}:token"
+
+    @property
+    def availability(self) -> str:
+        return f"{self.namespace}:{{ctl}}:availability"
+
+    @property
+    def promotions(self) -> str:
+        return f"{self.namespace}:{{ctl}}:promotions"
 
     @property
     def loads(self) -> str:

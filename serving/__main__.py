@@ -3,12 +3,20 @@
 Exit codes: 0 stopped, 2 settings cannot be used or the port is taken.
 """
 
+import signal
 import socket
 import sys
+import threading
+from functools import partial
+from pathlib import Path
 
 from conf.settings import Serving, SettingsError, load_settings
+from serving.drain import begin
+from serving.metrics import prepare
 
 EXIT_USAGE = 2
+CONNECTIONS = 2_048  # open ones of a worker, and those that wait to be accepted; requests queue in serving.gate
+STOP_S = 10  # for a worker to end what it began
 
 
 def main() -> int:
@@ -51,20 +59,37 @@ def serve(serving: Serving) -> None:
     from granian.constants import Interfaces
     from granian.log import LogLevels
 
-    Granian(
+    prepare(Path(serving.cache_dir) / f"workers-{serving.port}")
+    server = Granian(
         "serving.app:from_settings",
         factory=True,
         address=serving.host,
         port=serving.port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
         workers=serving.workers,
-        blocking_threads=1,
+        backlog=CONNECTIONS,
+        backpressure=CONNECTIONS,
         respawn_failed_workers=True,
         respawn_interval=0.5,
+        workers_kill_timeout=STOP_S,
         websockets=False,
         log_level=LogLevels.warning,
         process_name=None,
-    ).serve()
+    )
+    server.on_startup(lambda: signal.signal(signal.SIGTERM, partial(drain, server, serving.drain_s)))
+    server.serve()
+
+
+def drain(server, seconds: int, *_) -> None:
+    """SIGTERM: not ready from now on; stop after ``seconds``, or at the next signal."""
+    signal.signal(signal.SIGTERM, server.signal_handler_interrupt)
+    if not seconds:
+        server.signal_handler_interrupt()
+        return
+    begin()
+    timer = threading.Timer(seconds, server.signal_handler_interrupt)
+    timer.daemon = True
+    timer.start()
 
 
 if __name__ == "__main__":

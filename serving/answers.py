@@ -1,40 +1,53 @@
-"""One request's answer: which rungs there are, the climb, and the response that accounts for itself."""
+"""One request's answer: what is read for it, which rungs there are, and the climb down them."""
 
-import os
 import time
-from collections import OrderedDict
-from collections.abc import Iterator
-from functools import lru_cache
-from hashlib import blake2b
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from schemas.api import BecauseOf, Item, PersonalAnswer, PublicAnswer
 from schemas.codec import Slate, unpack_ids, unpack_list
 from schemas.identity import pseudonym
 from schemas.keys import GLOBAL_SEGMENT
-from schemas.release import Published, from_json, parse_time
-from schemas.tables import CONTROL_ARM
+from schemas.release import Published, from_json
 from schemas.user_codec import unpack_user
+from serving.asked import Asked, Subject
+from serving.bodies import Bodies, Body
 from serving.copies import Snapshot
-from serving.ladder import Pick, Rung, climb, generations
-from serving.reader import Reader, StoreAway
+from serving.corrections import Corrections
+from serving.deadline import Deadline
+from serving.ladder import Rung
+from serving.reader import Reader, StoreAway, UserRead
 from serving.release_watch import ReleaseWatch
-from serving.tokens import Token, token_key, write_token
-
-CACHED_NEIGHBORS = 10_000
+from serving.safety import Rules, Told, select
+from serving.telling import Made, personal, public
+from serving.tokens import token_key
+from serving.view import View
 
 
 class NothingPublished(LookupError):
     """There is nothing to answer from: neither a release nor a copy of one."""
 
 
+class Read(NamedTuple):
+    """What was read: the generation, its list (None where it has none), and which items may not come, by reason."""
+
+    entry: Published | None
+    slate: Slate | None = None
+    blocked: Mapping[str, Collection[int]] = {}
+    degraded: bool = False
+
+
 class Answers:
     """Answers by the release adopted when the request came; ``clock`` gives seconds since 1970."""
 
-    def __init__(self, watch: ReleaseWatch, secret: bytes, clock=time.time):
-        self.watch, self.secret, self.clock = watch, secret, clock
+    def __init__(
+        self, watch: ReleaseWatch, corrections: Corrections, secret: bytes, max_per_category: int = 0, clock=time.time
+    ):
+        self.watch, self.corrections, self.secret, self.clock = watch, corrections, secret, clock
         self.reader: Reader = watch.reader
+        self.max_per_category = max_per_category
         self.key = token_key(secret)
-        self.cached: OrderedDict[tuple[int, str], bytes] = OrderedDict()
+        self.bodies = Bodies()
+        self._view: View | None = None
 
     def snapshot(self) -> Snapshot:
         found = self.watch.snapshot
@@ -44,167 +57,180 @@ class Answers:
             raise NothingPublished("Redis cannot be reached and this worker has no copy: start Redis, or set redis.url")
         raise NothingPublished("nothing was published yet: run `nightshelf publish` (or `make run`)")
 
-    # the four surfaces
+    def view(self, snapshot: Snapshot) -> View:
+        """The view of the snapshot's catalogue, kept while it stays."""
+        view = self._view
+        if view is None or view.catalogue is not snapshot.catalogue:
+            view = self._view = View(snapshot.catalogue)
+        return view
 
-    def for_you(self, user_id: str, segment: str | None, n: int) -> PersonalAnswer:
+    # the surfaces
+
+    def for_you(self, user_id: str, asked: Asked, deadline: Deadline) -> dict[str, Any]:
         """A person's slate, then trending; an unknown person gets the next rung."""
-        snapshot, degraded = self.snapshot(), self.watch.degraded
-        entry, slate, seen = snapshot.release.live("for_you"), None, []
-        try:
-            entry, slate, seen = self.read_user(pseudonym(self.secret, user_id), entry, snapshot)
-        except (StoreAway, ValueError):  # away, or a damaged value: the next rung, and say so
-            degraded = True
-        rungs = self.rungs("personal", "for_you", entry, slate, snapshot, [segment], degraded)
-        picks = self.climb(rungs, n, snapshot, seen)
-        now = int(self.clock())
-        return PersonalAnswer(
-            recommendation_id=self.token("for_you", entry, n, now, os.urandom(6).hex()),
-            age_s=max(0, now - seconds(entry.generated_at)) if entry else None,
-            **self.account("for_you", entry, picks, snapshot, degraded),
-        )
+        snapshot = self.snapshot()
+        return self.for_read(self.read_user(pseudonym(self.secret, user_id), snapshot, deadline), snapshot, asked)
 
-    def of_item(self, surface: str, item_id: str, n: int) -> PublicAnswer:
-        """``similar`` or ``bought_together`` items, then trending in its category, then everywhere."""
-        snapshot, degraded = self.snapshot(), self.watch.degraded
-        idx = snapshot.catalogue.index(item_id)
-        entry, slate, segment = snapshot.release.live(surface), None, None
-        if idx is not None:
-            segment = f"category={snapshot.catalogue.category(idx)}"
-            try:
-                entry, slate = self.read_neighbors(idx, surface, entry, snapshot)
-            except (StoreAway, ValueError):
-                degraded = True
-        rungs = self.rungs("neighbors", surface, entry, slate, snapshot, [segment], degraded)
-        picks = self.climb(rungs, n, snapshot, () if idx is None else (idx,))
-        return self.public(surface, entry, f"{surface}/{item_id}", picks, snapshot, n, degraded)
+    def for_read(self, read: Read, snapshot: Snapshot, asked: Asked) -> dict[str, Any]:
+        made = self.climb("for_you", "personal", read, snapshot, asked, asked.segments)
+        return personal(made, self.key, int(self.clock()))
 
-    def trending(self, segment: str | None, n: int) -> PublicAnswer:
+    def of_item(self, surface: str, item_id: str, asked: Asked, deadline: Deadline) -> Body:
+        """``similar`` or ``bought_together`` items, then trending in its category, in the context, then everywhere."""
+
+        def make(snapshot: Snapshot) -> Made:
+            idx = self.view(snapshot).index(item_id)
+            if idx is None:
+                read, own = Read(snapshot.release.live(surface)), ()
+            else:
+                read, own = self.read_neighbors(idx, surface, snapshot, deadline), category_segment(idx, snapshot)
+            segments = tuple(dict.fromkeys((*own, *asked.segments)))
+            return self.climb(surface, "neighbors", read, snapshot, asked, segments)
+
+        return self.public(surface, item_id, asked, make)
+
+    def trending(self, asked: Asked) -> Body:
         """What rises in a segment, then everywhere; an unknown segment gets the next rung."""
-        snapshot, degraded = self.snapshot(), self.watch.degraded
-        entry = snapshot.release.live("trending")
-        rungs = self.rungs("", "trending", entry, None, snapshot, [segment], degraded)
-        picks = self.climb(rungs, n, snapshot, ())
-        return self.public("trending", entry, f"trending/{segment or GLOBAL_SEGMENT}", picks, snapshot, n, degraded)
+
+        def make(snapshot: Snapshot) -> Made:
+            read = Read(snapshot.release.live("trending"))
+            return self.climb("trending", "", read, snapshot, asked, asked.segments)
+
+        return self.public("trending", "", asked, make)
+
+    def public(self, surface: str, subject: str, asked: Asked, make) -> Body:
+        """The answer ``make(snapshot)`` gives, as made before where nothing changed since."""
+        snapshot, outside = self.snapshot(), self.corrections
+        promoted = outside.promotions.active(self.clock())
+        stamp = (snapshot, outside.availability, promoted)
+        key = (surface, subject, asked)
+        body = None if self.watch.degraded else self.bodies.get(key, stamp)
+        if body is None:
+            made = make(snapshot)
+            sequences = f"{subject}\0{outside.availability.sequence} {outside.promotions.sequence}"
+            body = Body.of(public(made, self.key, sequences), made.degraded)
+            if not made.degraded:
+                self.bodies.put(key, stamp, body)
+        return body
+
+    def batch(self, subjects: Sequence[Subject], asked: Asked, deadline: Deadline) -> list[dict[str, Any] | Body]:
+        """An answer for each subject, in order; the users' lists are read in one round trip."""
+        snapshot = self.snapshot()
+        users = [pseudonym(self.secret, subject.id) for subject in subjects if subject.surface == "for_you"]
+        reads = iter(self.read_users(users, snapshot, deadline))
+        return [
+            self.for_read(next(reads), snapshot, asked)
+            if subject.surface == "for_you"
+            else self.of_item(subject.surface, subject.id, asked, deadline)
+            for subject in subjects
+        ]
 
     # reading
 
-    def read_user(
-        self, user: str, entry: Published | None, snapshot: Snapshot
-    ) -> tuple[Published | None, Slate | None, list[int]]:
-        """The generation read, the slate (None for an unknown person) and what the person has seen."""
-        slate = seen = None
-        if entry is not None:
-            slate, seen = self.reader.user(user, entry.tag)
-        if slate is None and (newer := self.newer("for_you", entry, snapshot)):
-            entry = newer
-            slate, seen = self.reader.user(user, entry.tag)
-        if slate is None:
-            return entry, None, unpack_ids(seen) if seen else []
-        user = unpack_user(slate)  # beside a value of version 1 the seen items have a key of their own
-        return entry, user.slate, unpack_ids(seen) if seen else user.seen
+    def read_user(self, user: str, snapshot: Snapshot, deadline: Deadline) -> Read:
+        """The person's list and what the person has seen, of the generation that is live now."""
+        entry = snapshot.release.live("for_you")
+        try:
+            found = self.reader.user(user, entry.tag if entry else None, deadline)
+            if found.base is None and (newer := self.newer("for_you", entry, snapshot, deadline)):
+                again = self.reader.user(user, newer.tag, deadline)
+                if again.base is not None:  # else what fills the answer is of the release adopted, and so is its name
+                    entry, found = newer, again
+        except StoreAway:
+            return Read(entry, degraded=True)
+        return unpacked(entry, found)
 
-    def read_neighbors(
-        self, idx: int, surface: str, entry: Published | None, snapshot: Snapshot
-    ) -> tuple[Published | None, Slate | None]:
-        """The generation read and the neighbors, None where it has none of this item."""
-        value = self.neighbors(idx, entry.tag) if entry else None
-        if value is None and (newer := self.newer(surface, entry, snapshot)):
-            entry = newer
-            value = self.neighbors(idx, entry.tag)
-        return entry, unpack_list(value) if value else None
+    def read_users(self, users: Sequence[str], snapshot: Snapshot, deadline: Deadline) -> list[Read]:
+        """As ``read_user`` for many, one pipeline in all; a release that switched meanwhile is the next request's."""
+        entry = snapshot.release.live("for_you")
+        try:
+            found = self.reader.users(users, entry.tag if entry else None, deadline)
+        except StoreAway:
+            return [Read(entry, degraded=True)] * len(users)
+        return [unpacked(entry, user) for user in found]
 
-    def neighbors(self, idx: int, tag: str) -> bytes | None:
-        """As read before or from Redis; what a tag names never changes, so a copy is never stale."""
-        if (value := self.cached.get((idx, tag))) is not None:
-            return value
-        value = self.reader.neighbors(idx, tag)
-        if value is not None:
-            self.cached[idx, tag] = value
-            while len(self.cached) > CACHED_NEIGHBORS:
-                self.cached.popitem(last=False)
-        return value
+    def read_neighbors(self, idx: int, surface: str, snapshot: Snapshot, deadline: Deadline) -> Read:
+        """The item's neighbors, of the generation that is live now; the item itself may not come."""
+        entry, own = snapshot.release.live(surface), {"own": (idx,)}
+        try:
+            value = self.watch.lists.get(idx, entry.tag, deadline) if entry else None
+            if value is None and (newer := self.newer(surface, entry, snapshot, deadline)):
+                value = self.watch.lists.get(idx, newer.tag, deadline)
+                entry = newer if value is not None else entry
+            return Read(entry, unpack_list(value) if value else None, own)
+        except (StoreAway, ValueError):  # away, or a damaged value: the next rung, and say so
+            return Read(entry, None, own, degraded=True)
 
-    def newer(self, surface: str, entry: Published | None, snapshot: Snapshot) -> Published | None:
+    def newer(self, surface: str, entry: Published | None, snapshot: Snapshot, deadline: Deadline) -> Published | None:
         """After a miss: the generation that went live since the last poll, None when there is no other."""
-        raw = self.reader.live()
+        raw = self.reader.live(deadline)
         if raw is None or raw == snapshot.raw:
             return None
-        found = from_json(raw).live(surface)
+        try:
+            found = from_json(raw).live(surface)
+        except ValueError:  # a release this version cannot read: the watch tells of it
+            return None
         return None if found is None or (entry and found.tag == entry.tag) else found
 
-    # climbing and telling
+    # climbing
 
-    def rungs(
-        self,
-        tier: str,
-        surface: str,
-        entry: Published | None,
-        slate: Slate | None,
-        snapshot: Snapshot,
-        segments: list[str | None],
-        degraded: bool,
-    ) -> Iterator[Rung]:
-        """The list asked for, then trending of the segments that are known, then of all."""
-        if slate is not None and entry is not None:
-            yield Rung("copy" if degraded else tier, surface, entry.base, slate)
-        if snapshot.trending is None:
-            return
-        named = [name for name in segments if name and name != GLOBAL_SEGMENT]
-        for segment, rung in [*((name, "segment_trending") for name in named), (GLOBAL_SEGMENT, "global_trending")]:
-            found = snapshot.trending.lists.get(segment)
-            if found is not None:
-                yield Rung("copy" if degraded else rung, "trending", snapshot.trending.generation, found)
-
-    def climb(self, rungs: Iterator[Rung], n: int, snapshot: Snapshot, blocked) -> list[Pick]:
-        catalogue = snapshot.catalogue
-        newest_first = range(len(catalogue) - 1, -1, -1)
-        return climb(rungs, n, catalogue.available, blocked, leftovers=lambda: newest_first)
-
-    def public(
-        self,
-        surface: str,
-        entry: Published | None,
-        subject: str,
-        picks: list[Pick],
-        snapshot: Snapshot,
-        n: int,
-        degraded,
-    ) -> PublicAnswer:
-        """An answer with nothing of the moment in it."""
-        made = seconds(entry.generated_at) if entry else 0
-        nonce = blake2b(subject.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
-        return PublicAnswer(
-            recommendation_id=self.token(surface, entry, n, made, nonce),
-            **self.account(surface, entry, picks, snapshot, degraded),
+    def climb(
+        self, surface: str, tier: str, read: Read, snapshot: Snapshot, asked: Asked, segments: tuple[str, ...]
+    ) -> Made:
+        """The items of an answer, by the safety layer's rules."""
+        view, degraded = self.view(snapshot), read.degraded or self.watch.degraded
+        blocked = {**read.blocked, "excluded": view.indices(asked.exclude)} if asked.exclude else read.blocked
+        capped = surface == "for_you" and not asked.category
+        rules = Rules(
+            n=asked.n,
+            available=self.corrections.available(snapshot.catalogue),
+            blocked=blocked,
+            allowed=view.allowed(asked),
+            promoted=[
+                (row.place, view.promotable(row))
+                for row in self.corrections.promotions.active(self.clock())
+                if row.fits(surface, segments)
+            ],
+            max_per_category=self.max_per_category if capped else 0,
+            category=snapshot.catalogue.category_code,
         )
-
-    def token(self, surface: str, entry: Published | None, n: int, time_s: int, nonce: str) -> str:
-        return write_token(self.key, Token(surface, CONTROL_ARM, entry.base if entry else None, n, time_s, nonce))
-
-    def account(
-        self, surface: str, entry: Published | None, picks: list[Pick], snapshot: Snapshot, degraded: bool
-    ) -> dict:
-        """The fields all answers have; an answer without any item comes from the last rung."""
-        others = {name: base for name, base in generations(picks).items() if name != surface}
-        return {
-            "generation": entry.base if entry else None,
-            "generations": others,
-            "generated_at": entry.generated_at if entry else None,
-            "tier": picks[0].rung.tier if picks else "copy",
-            "arm": CONTROL_ARM,
-            "degraded": degraded,
-            "items": [item(rank, pick, snapshot) for rank, pick in enumerate(picks, 1)],
-        }
+        told: list[Told] | None = [] if asked.explain else None
+        ladder = rungs(tier, surface, read, snapshot, segments, degraded)
+        picks = select(ladder, rules, lambda: view.leftovers(asked), told)
+        return Made(surface, read.entry, asked, segments, picks, view, degraded, told)
 
 
-def item(rank: int, pick: Pick, snapshot: Snapshot) -> Item:
-    because = None
-    if 0 <= pick.because_of < len(snapshot.catalogue):
-        because = BecauseOf(*snapshot.record(pick.because_of)[:2])
-    return Item(rank, *snapshot.record(pick.item_idx), float(f"{pick.score:.6g}"), pick.source, because)
+def unpacked(entry: Published | None, found: UserRead) -> Read:
+    """What Redis held of a user; a damaged value makes it the next rung's turn, and says so.
+
+    ``flags`` and ``delta`` are read, and mean nothing yet.
+    """
+    try:
+        slate, seen = unpack_user(found.base) if found.base else (None, [])
+        if found.seen:  # beside a value of version 1 the seen items have a key of their own
+            seen = unpack_ids(found.seen)
+        blocked = {"seen": seen, "recent": unpack_ids(found.recents) if found.recents else ()}
+        return Read(entry, slate, blocked)
+    except ValueError:
+        return Read(entry, degraded=True)
 
 
-@lru_cache
-def seconds(text: str) -> int:
-    """Seconds since 1970 of a time in the release."""
-    return int(parse_time(text).timestamp())
+def category_segment(idx: int, snapshot: Snapshot) -> tuple[str, ...]:
+    category = snapshot.catalogue.category(idx)
+    return () if category is None else (f"category={category}",)
+
+
+def rungs(
+    tier: str, surface: str, read: Read, snapshot: Snapshot, segments: Sequence[str], degraded: bool
+) -> Iterator[Rung]:
+    """The list asked for, then trending of the segments that are known, then of all."""
+    if read.slate is not None and read.entry is not None:
+        yield Rung("copy" if degraded else tier, surface, read.entry.base, read.slate)
+    trending = snapshot.trending
+    if trending is None:
+        return
+    named = [(name, "segment_trending") for name in segments if name != GLOBAL_SEGMENT]
+    for segment, rung in [*named, (GLOBAL_SEGMENT, "global_trending")]:
+        found = trending.lists.get(segment)
+        if found is not None:
+            yield Rung("copy" if degraded else rung, "trending", trending.generation, found)

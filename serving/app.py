@@ -1,11 +1,13 @@
-"""The routes. Every error is a problem document (RFC 9457).
+"""The routes, as ``schemas.routes`` lists them. Every error is a problem document (RFC 9457).
 
 Unknown query parameters are refused under /v1; /livez and /readyz overlook them, for some probes add their own.
 """
 
+import gc
 import logging
+import sys
+from collections.abc import Callable
 from dataclasses import asdict
-from hashlib import blake2b
 
 import orjson
 from flask import Flask, Response, abort, request
@@ -14,15 +16,24 @@ from werkzeug.routing import BaseConverter
 
 from conf.settings import Serving, Settings, load_settings
 from schemas.api import PROBLEM_TYPE, Problem
+from schemas.routes import MAX_BODY, NO_STORE, PERSONAL, PUBLIC, ROUTES, Route
 from serving.answers import Answers, NothingPublished
+from serving.asked import Asked, Forms
+from serving.bodies import Body
 from serving.copies import CopyFolder
+from serving.corrections import Corrections
+from serving.docs import add_docs
+from serving.drain import draining
+from serving.front import account, install
+from serving.gate import Gate
+from serving.metrics import Metrics
 from serving.reader import Reader
 from serving.release_watch import ReleaseWatch
+from serving.values import Refused, short
 
-MAX_TEXT = 1_024
-PUBLIC = "public, max-age=60"
-PRIVATE = "private, no-store"
-NO_STORE = "no-store"
+SWITCH_S = 0.0005  # a request waits so long for the interpreter while a release is adopted; Python's own 5 ms show
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SURFACE_OF = {"recommendations": "for_you"} | {name: name for name in ("similar", "bought_together", "trending")}
 log = logging.getLogger("nightshelf.serving")
 
 
@@ -33,69 +44,108 @@ class AnyText(BaseConverter):
     part_isolating = False
 
 
-def from_settings() -> Flask:
+def from_settings() -> Gate:
     """The app a worker runs: reads the settings, starts following the release."""
     settings = load_settings()
-    return create_app(open_answers(settings), settings.serving)
+    app = create_app(open_answers(settings), settings.serving)
+    gc.collect()
+    gc.freeze()  # what stands until the end need not be looked at again and again
+    sys.setswitchinterval(SWITCH_S)
+    return Gate(app, settings.serving.queue_ms / 1000, app.extensions["metrics"].shed.inc)
 
 
 def open_answers(settings: Settings) -> Answers:
     """Raise SettingsError when there is no secret."""
-    secret = settings.identity.secret_bytes()
-    watch = ReleaseWatch(Reader(settings.redis), CopyFolder(settings.serving.cache_dir), settings.serving.poll_ms)
-    return Answers(watch.start(), secret)
+    secret, serving = settings.identity.secret_bytes(), settings.serving
+    watch = ReleaseWatch(Reader(settings.redis), CopyFolder(serving.cache_dir), serving.poll_ms)
+    corrections = Corrections(watch)
+    return Answers(watch.start(), corrections, secret, serving.max_per_category)
 
 
 def create_app(answers: Answers, settings: Serving) -> Flask:
     """The Flask app over a store of answers."""
     app = Flask("nightshelf", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.merge_slashes = False  # "//" is part of an id here, not a reason to redirect
     app.url_map.converters["text"] = AnyText
     app.register_error_handler(Exception, problem_of)
-    add_lists(app, answers, settings)
-    add_state(app, answers)
+    add_metrics(app, answers, settings)
+    handlers = Handlers(answers, settings)
+    for route in ROUTES:
+        rule = route.path.replace("{", "<text:").replace("}", ">")
+        view = getattr(handlers, route.name)
+        app.add_url_rule(rule, route.name, checked(route, view, handlers.forms), methods=[route.method.upper()])
+    add_docs(app, settings)
     return app
 
 
-def add_lists(app: Flask, answers: Answers, settings: Serving) -> None:
-    @app.get("/v1/users/<text:user_id>/recommendations")
-    def recommendations(user_id: str) -> Response:
-        allow("n", "segment")
-        answer = answers.for_you(short("user_id", user_id), segment(), count(settings))
-        return reply(orjson.dumps(answer), PRIVATE)
-
-    @app.get("/v1/items/<text:item_id>/similar")
-    def similar(item_id: str) -> Response:
-        allow("n")
-        return public(answers.of_item("similar", short("item_id", item_id), count(settings)))
-
-    @app.get("/v1/items/<text:item_id>/bought-together")
-    def bought_together(item_id: str) -> Response:
-        allow("n")
-        return public(answers.of_item("bought_together", short("item_id", item_id), count(settings)))
-
-    @app.get("/v1/trending")
-    def trending() -> Response:
-        allow("n", "segment")
-        return public(answers.trending(segment(), count(settings)))
+def add_metrics(app: Flask, answers: Answers, settings: Serving) -> None:
+    metrics = app.extensions["metrics"] = Metrics(answers.watch)
+    install(app, metrics, settings.deadline_ms / 1000, SURFACE_OF)
+    answers.watch.after_poll.append(metrics.sample)
+    app.add_url_rule("/metrics", "metrics", lambda: reply(metrics.render(), NO_STORE, kind=METRICS_TYPE))
 
 
-def add_state(app: Flask, answers: Answers) -> None:
-    @app.get("/v1/release")
-    def release() -> Response:
-        allow()
-        value = asdict(answers.snapshot().release) | {"degraded": answers.watch.degraded}
-        return reply(orjson.dumps(value), NO_STORE)
+def checked(route: Route, view: Callable[..., Response], forms: Forms) -> Callable[..., Response]:
+    """A view that gets its parameters read by the route's table, and its subject bounded."""
 
-    @app.get("/livez")
-    def livez() -> Response:
+    def answer(**subject: str) -> Response:
+        if route.lenient:
+            return view()
+        for name, text in subject.items():
+            short(name, text)
+        return view(forms.query(route.parameters, request.environ.get("QUERY_STRING", "")), **subject)
+
+    return answer
+
+
+class Handlers:
+    """One method for each route, named as it is."""
+
+    def __init__(self, answers: Answers, settings: Serving):
+        self.answers, self.forms = answers, Forms(settings)
+
+    def recommendations(self, asked: Asked, user_id: str) -> Response:
+        told = account()
+        answer = self.answers.for_you(user_id, asked, told.deadline)
+        told.tier = answer["tier"]
+        return reply(orjson.dumps(answer), PERSONAL)
+
+    def similar(self, asked: Asked, item_id: str) -> Response:
+        return public(self.answers.of_item("similar", item_id, asked, account().deadline))
+
+    def bought_together(self, asked: Asked, item_id: str) -> Response:
+        return public(self.answers.of_item("bought_together", item_id, asked, account().deadline))
+
+    def trending(self, asked: Asked) -> Response:
+        return public(self.answers.trending(asked))
+
+    def batch(self, _: Asked) -> Response:
+        if request.mimetype != "application/json":
+            abort(415, f"Content-Type is {request.mimetype[:80]!r}; allowed: application/json")
+        subjects, asked = self.forms.batch(request.get_data(cache=False))
+        found = self.answers.batch(subjects, asked, account().deadline)
+        answers = [orjson.Fragment(answer.json) if isinstance(answer, Body) else answer for answer in found]
+        return reply(orjson.dumps({"answers": answers}), PERSONAL)
+
+    def release(self, _: Asked) -> Response:
+        outside = self.answers.corrections
+        beside = {
+            "degraded": self.answers.watch.degraded,
+            "availability": outside.availability.sequence,
+            "promotions": outside.promotions.sequence,
+        }
+        return reply(orjson.dumps(asdict(self.answers.snapshot().release) | beside), NO_STORE)
+
+    def livez(self) -> Response:
         return reply(b'{"status":"alive"}', NO_STORE)
 
-    @app.get("/readyz")
-    def readyz() -> Response:
-        """Ready: some rung can answer, with Redis or without."""
-        epoch = answers.snapshot().release.epoch
-        state = {"status": "ready", "epoch": epoch, "degraded": answers.watch.degraded}
+    def readyz(self) -> Response:
+        """Ready: some rung can answer, with Redis or without, and the service is not about to stop."""
+        if draining():
+            return problem("Service Unavailable", 503, "this service is about to stop", {"Retry-After": "1"})
+        epoch = self.answers.snapshot().release.epoch
+        state = {"status": "ready", "epoch": epoch, "degraded": self.answers.watch.degraded}
         return reply(orjson.dumps(state), NO_STORE)
 
 
@@ -105,48 +155,19 @@ def reply(body: bytes, cache: str, status: int = 200, kind: str = "application/j
     return response
 
 
-def public(answer) -> Response:
+def public(body: Body) -> Response:
     """A cacheable reply, 304 to who has it already; a degraded one is not to be kept."""
-    body = orjson.dumps(answer)
-    etag = blake2b(body, digest_size=12).hexdigest()
-    known = "If-None-Match" in request.headers and request.if_none_match.contains_weak(etag)
-    response = reply(b"" if known else body, NO_STORE if answer.degraded else PUBLIC, 304 if known else 200)
-    response.headers["ETag"] = f'"{etag}"'
+    account().tier = body.tier
+    known = "HTTP_IF_NONE_MATCH" in request.environ and request.if_none_match.contains_weak(body.etag)
+    response = reply(b"" if known else body.json, NO_STORE if body.degraded else PUBLIC, 304 if known else 200)
+    response.headers["ETag"] = f'"{body.etag}"'
     return response
-
-
-def allow(*names: str) -> None:
-    """400 for a query parameter that is unknown or given twice."""
-    for name, values in request.args.lists():
-        if name not in names:
-            abort(400, f"query parameter {name[:80]!r} is unknown; allowed: {', '.join(names) or 'none'}")
-        if len(values) > 1:
-            abort(400, f"query parameter {name!r} is given {len(values)} times; allowed: once")
-
-
-def count(settings: Serving) -> int:
-    text = request.args.get("n")
-    if text is None:
-        return min(settings.default_n, settings.max_n)
-    # isdecimal alone would let other scripts' digits through, and a million of them would be slow to convert
-    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and 1 <= int(text) <= settings.max_n):
-        abort(400, f"n = {text[:80]!r}; allowed: a whole number from 1 to {settings.max_n}")
-    return int(text)
-
-
-def segment() -> str | None:
-    text = request.args.get("segment")
-    return None if text is None else short("segment", text)
-
-
-def short(name: str, text: str) -> str:
-    if len(text) > MAX_TEXT:
-        abort(400, f"{name} has {len(text):,} characters; allowed: at most {MAX_TEXT:,}")
-    return text
 
 
 def problem_of(error: Exception) -> Response:
     """Any error as a problem document."""
+    if isinstance(error, Refused):
+        return problem("Bad Request", 400, str(error))
     if isinstance(error, NothingPublished):
         return problem("Service Unavailable", 503, str(error), {"Retry-After": "1"})
     if isinstance(error, HTTPException) and error.code is not None:

@@ -1,4 +1,4 @@
-"""Copies a worker holds of what is public: the memory-mapped catalogue, the trending lists, their release.
+"""Copies a worker holds of what is public: the memory-mapped catalogue, trending and the hottest lists, their release.
 
 They live in ``serving.cache_dir`` too, each file complete or absent, so that a worker that starts while Redis is away
 answers from them. Nobody's personal list is ever copied.
@@ -8,7 +8,7 @@ import mmap
 import os
 import tempfile
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +21,7 @@ from schemas.codec import Slate, unpack_list
 from schemas.release import CatalogueRelease, Published, Release, from_json
 
 COPY_NAME = "public.json"
+LISTS_NAME = "neighbors.json"
 COPY_VERSION = 1
 REMEMBERED_RECORDS = 20_000
 
@@ -116,6 +117,20 @@ class CopyFolder:
         if catalogue is None:
             return None
         return Snapshot(release, value["release"].encode(), catalogue, remembering(catalogue), trending)
+
+    def keep_lists(self, lists: Mapping[tuple[int, str], bytes | None]) -> None:
+        """Store neighbor lists by item and tag, the one asked last first; what is None is not stored."""
+        rows = [(idx, tag, b64encode(value).decode()) for (idx, tag), value in lists.items() if value is not None]
+        self.write(self.folder / LISTS_NAME, orjson.dumps({"version": COPY_VERSION, "lists": rows}))
+
+    def load_lists(self, tags: Collection[str]) -> dict[tuple[int, str], bytes]:
+        """The stored lists of these tags, the one asked last at the end; none where the file is damaged or absent."""
+        try:
+            value = orjson.loads((self.folder / LISTS_NAME).read_bytes())
+            rows = value["lists"] if value["version"] == COPY_VERSION else []
+            return {(int(idx), tag): b64decode(text) for idx, tag, text in reversed(rows) if tag in tags}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
 
     def write(self, path: Path, data: bytes) -> None:
         """Whole or not at all, also with several workers writing."""

@@ -1,5 +1,6 @@
 """The memory-mapped catalogue: look-ups both ways, over bytes and mmap, damage refused."""
 
+import math
 import mmap
 
 import pytest
@@ -7,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import catalogue as module
-from schemas.catalogue import Catalogue, pack_catalogue
+from schemas.catalogue import ABSENT, Catalogue, pack_catalogue
 
 ROWS = [
-    ("a/b", "Title", "toys", True),
+    ("a/b", "Title", "toys", True, 12.5),
     ("ünï-№", None, "Küche", False),
     ("", "no id", None, True),
     ("\ud800 lone", "x" * 10_000, "", True),
@@ -22,11 +23,20 @@ def test_every_field_comes_back():
     found = Catalogue(pack_catalogue(ROWS, 42))
     assert len(found) == 4
     assert found.dictionary_version == 42
-    for idx, (item_id, title, category, available) in enumerate(ROWS):
+    for idx, (item_id, title, category, available, *price) in enumerate(ROWS):
+        assert found.price(idx) == price[0] if price else math.isnan(found.price(idx))
+        code = found.category_code(idx)
+        assert (found.categories[code] if category is not None else code) == (ABSENT if category is None else category)
         assert found.record(idx) == (item_id, title, category)
         assert (found.id(idx), found.title(idx), found.category(idx)) == (item_id, title, category)
         assert found.available(idx) is available
         assert found.index(item_id) == idx
+    assert found.flags == bytes([1, 0, 1, 1])
+    assert found.categories == sorted({"toys", "Küche", ""})
+    assert [found.code_of(name) for name in ("", "toys", "none")] == [0, 2 if "toys" > "Küche" else 1, None]
+    codes, prices = found.columns()
+    assert codes == tuple(found.category_code(idx) for idx in range(4))
+    assert prices[0] == 12.5
 
 
 @settings(deadline=None, max_examples=50)
@@ -55,6 +65,8 @@ def test_an_unknown_index_is_unavailable_and_has_no_record():
     assert not found.available(-1)
     assert not found.available(4)
     for idx in (-1, 4):
+        assert found.category_code(idx) == ABSENT
+        assert math.isnan(found.price(idx))
         with pytest.raises(IndexError, match="0 to 3"):
             found.record(idx)
 
@@ -80,6 +92,6 @@ def test_damage_is_refused():
         damaged[place] ^= 1
         with pytest.raises(ValueError, match="checksum"):
             Catalogue(bytes(damaged))
-    for place, value in ((0, b"X"), (8, b"\x02")):
+    for place, value in ((0, b"X"), (8, b"\x01")):
         with pytest.raises(ValueError, match="begins"):
             Catalogue(packed[:place] + value + packed[place + 1 :])

@@ -16,9 +16,6 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 from redis_server import RedisServer
 
 from conf.settings import load_settings
@@ -28,11 +25,10 @@ from jobs.rim.errors import TemporaryError, UsageError
 from jobs.rim.shelf import Generation, Shelf
 from schemas.api import PROBLEM_TYPE
 from schemas.catalogue import pack_catalogue
-from schemas.codec import Slate, pack_ids, pack_list
+from schemas.codec import pack_ids, pack_list
 from schemas.identity import pseudonym
 from schemas.keys import Keys, tag_of
 from serving.app import create_app, open_answers
-from serving.ladder import Rung, climb, generations
 from serving.tokens import Token, read_token, token_key, write_token
 
 SECRET = "a secret of the tests"
@@ -111,7 +107,7 @@ def settings(server, tmp_path):
     return load_settings(
         redis={"url": server.url, "namespace": "test", "connect_timeout_ms": 200, "read_timeout_ms": 200},
         identity={"secret": SECRET},
-        serving={"poll_ms": 50, "cache_dir": str(tmp_path / "cache")},
+        serving={"poll_ms": 50, "deadline_ms": 2_000, "cache_dir": str(tmp_path / "cache")},
     )
 
 
@@ -507,38 +503,6 @@ def test_switches_under_load_are_never_mixed_or_empty(api, server, settings):
     assert wrong == []
     assert len(seen) > 3
     assert all(owner[base] == item for base, item in got)
-
-
-# the ladder by itself
-
-ITEMS = st.lists(st.integers(0, 30), unique=True, max_size=12)
-
-
-@hypothesis_settings(deadline=None, max_examples=200)
-@given(st.lists(ITEMS, max_size=4), st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30)), st.integers(1, 30), ITEMS)
-def test_the_ladder_never_repeats_nor_blocks_nor_falls_short(lists, blocked, away, n, leftovers):
-    rungs = [rung(f"tier{k}", items) for k, items in enumerate(lists)]
-    picks = climb(iter(rungs), n, lambda idx: idx not in away, blocked, lambda: leftovers)
-    got = [pick.item_idx for pick in picks]
-    eligible = {item for items in (*lists, leftovers) for item in items} - blocked - away
-    assert len(got) == len(set(got)) == min(n, len(eligible))
-    assert set(got) <= eligible
-    in_order = dict.fromkeys(item for items in (*lists, leftovers) for item in items if item in eligible)
-    assert got == list(in_order)[:n]  # higher rungs first, each in its own order
-    assert all(pick.rung.surface in generations(picks) for pick in picks if pick.rung.generation)
-
-
-def rung(tier, items):
-    n = len(items)
-    return Rung(tier, f"surface {tier}", "a generation", Slate(items, [1.0] * n, ["als"] * n, [-1] * n))
-
-
-def test_lower_rungs_are_not_looked_at_when_not_needed():
-    def rungs():
-        yield rung("personal", [1, 2])
-        pytest.fail("looked further than needed")
-
-    assert [pick.item_idx for pick in climb(rungs(), 2, lambda idx: True)] == [1, 2]
 
 
 # as a process

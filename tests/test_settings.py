@@ -62,9 +62,12 @@ def test_the_line_above_an_option_tells_its_meaning_unit_range_and_default(secti
     meaning, _, default = doc.rpartition(" Default: ")
     assert len(meaning) > 10, f"{section}.{key} is not explained on the line above: {doc!r}"
     value = getattr(getattr(load_settings(), section), key)
-    shown = {"true": "True", "all four": str(("category", "country", "device", "age_band")), '""': "", "[]": "()"}.get(
-        default, default
-    )
+    shown = {
+        "true": "True",
+        "the first four": str(("category", "country", "device", "age_band")),
+        '""': "",
+        "[]": "()",
+    }.get(default, default)
     assert str(value) == shown or (isinstance(value, float | int) and float(shown) == value)
     bounds = {type(m).__name__: m for m in field.metadata}
     if "Ge" in bounds:
@@ -125,7 +128,7 @@ def test_a_wrong_file_is_refused_with_key_value_and_what_is_allowed(conf_file, c
             "category",
             [
                 "setting trending.segments = 'category' (NIGHTSHELF_TRENDING__SEGMENTS): is no JSON; allowed: a list "
-                "of any of category, country, device, age_band, as JSON such as '[\"category\"]'"
+                "of any of category, country, device, age_band, daypart, as JSON such as '[\"category\"]'"
             ],
         ),
         ("NIGHTSHELF_CONF", "/nowhere/mine.toml", ["NIGHTSHELF_CONF", "/nowhere/mine.toml", "no such file"]),

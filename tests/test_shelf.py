@@ -133,7 +133,8 @@ def test_a_segment_becomes_a_list_by_rank_and_all_are_named():
 def test_the_catalogue_goes_by_index_and_knows_items_without_a_row():
     dictionary = rows_of("item_dictionary", [{"item_id": "y", "item_idx": 1}, {"item_id": "x", "item_idx": 0}])
     items = rows_of("items", [{"item_id": "y", "valid_from": AS_OF, "title": "Y", "category": "c", "available": False}])
-    assert list(catalogue_rows(dictionary, items)) == [("x", None, None, True), ("y", "Y", "c", False)]
+    items = items.set_column(items.schema.get_field_index("price"), "price", pa.array([2.5]))
+    assert list(catalogue_rows(dictionary, items)) == [("x", None, None, True, None), ("y", "Y", "c", False, 2.5)]
     with pytest.raises(ValueError, match="item_idx 1 at place 0"):
         list(catalogue_rows(dictionary.slice(0, 1), items))
 

@@ -38,6 +38,14 @@ def run(quick):
     return transformed
 
 
+def test_parts_of_the_day_are_six_hours_each(run):
+    hours = {"a": 0, "b": 5, "c": 6, "d": 11, "e": 12, "f": 17, "g": 18, "h": 23}
+    found = run([{"item_id": name, "event_time": at(hour)} for name, hour in hours.items()], segments=["daypart"])
+    parts = {name.removeprefix("daypart="): {row[0] for row in lists} for name, lists in found.items()}
+    assert parts.pop("all") == set(range(8))
+    assert parts == {"night": {0, 1}, "morning": {2, 3}, "afternoon": {4, 5}, "evening": {6, 7}}
+
+
 def test_a_person_counts_once_by_their_newest_event(run):
     """as_of is midnight and the half-life 12 h: an event at noon weighs 0.5, one at midnight before 0.25."""
     found = run(

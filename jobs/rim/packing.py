@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.rim.manifest import DataFile
+from schemas.catalogue import CatalogueRow
 from schemas.codec import CODEC_VERSION, MAX_ITEMS, NONE, pack_list
 from schemas.keys import Keys
 from schemas.user_codec import USER_VERSION, pack_user
@@ -109,18 +110,17 @@ def trending_entries(rows: pa.Table, keys: Keys, tag: str) -> Entries:
     yield keys.segments(tag), orjson.dumps(segments)
 
 
-def catalogue_rows(dictionary: pa.Table, items: pa.Table) -> Iterator[tuple[str, str | None, str | None, bool]]:
-    """item_id, title, category, available by item_idx; an item the items table does not know may be recommended.
+def catalogue_rows(dictionary: pa.Table, items: pa.Table) -> Iterator[CatalogueRow]:
+    """The catalogue's rows by item_idx; an item the items table does not know may be recommended.
 
     Raises:
         ValueError: the dictionary's indices are not 0, 1, 2, ...
     """
-    columns = [items[name].to_pylist() for name in ("item_id", "title", "category", "available")]
+    columns = [items[name].to_pylist() for name in ("item_id", "title", "category", "available", "price")]
     known = {item_id: rest for item_id, *rest in zip(*columns, strict=True)}
     dictionary = dictionary.sort_by("item_idx")
     for place, idx in enumerate(dictionary["item_idx"].to_pylist()):
         if place != idx:
             raise ValueError(f"item_dictionary has item_idx {idx} at place {place}; allowed: 0, 1, 2, … without gaps")
     for item_id in dictionary["item_id"].to_pylist():
-        title, category, available = known.get(item_id, (None, None, True))
-        yield item_id, title, category, available
+        yield CatalogueRow(item_id, *known.get(item_id, (None, None, True, None)))
