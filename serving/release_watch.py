@@ -71,11 +71,11 @@ class ReleaseWatch:
         """Look once; whatever goes wrong, what was adopted before stays."""
         try:
             (raw, *others), of_master = self.reader.ask([self.keys.live, *(key for key, _ in self._followed)])
+            for (_, take), value in zip(self._followed, others, strict=True):
+                take(value)
             self.lost = raw is None and self.snapshot is not None
             if raw is not None:
                 self.adopt(raw, backwards=of_master)
-            for (_, take), value in zip(self._followed, others, strict=True):
-                take(value)
         except StoreAway as error:
             self.tell(f"Redis is away: {error}")
         except (ValueError, OSError) as error:
