@@ -221,7 +221,7 @@ def run(name: str, seconds: float, rate: float, workers: int, **times: str) -> t
     with ExitStack() as stack:
         stage = staged(name, workers, stack, times)
         drivers = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
-        drivers.submit(int).result()  # it takes a while to be there
+        drivers.submit(drive, stage.settings.serving.port, rate, 0.0, N_USERS).result()  # it takes a while to be there
         clock = [threading.Timer(seconds * 0.2, begin, [stage]), threading.Timer(seconds * 0.6, end, [stage])]
         for timer in clock:
             timer.start()

@@ -13,7 +13,7 @@ WINDOW_S = 0.05
 
 
 class Breaker:
-    """Reads of more than ``slow_s`` in the mean are slow. Open at first; only ``probed``, in the background, closes it."""
+    """Reads of over ``slow_s`` in the mean are slow. Open at first; only ``probed``, in the background, closes it."""
 
     def __init__(self, slow_s: float, clock: Callable[[], float] = time.monotonic):
         self.slow_s, self.clock = slow_s, clock
