@@ -12,7 +12,6 @@ from functools import reduce
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -23,7 +22,7 @@ from jobs.rim.lineage import Job
 from jobs.rim.memory import kernel_bytes
 from schemas.tables import NEIGHBOR_KINDS, NO_SIGN_OF_LIKING
 
-ROW_BYTES = 80  # of a contribution that is counted in this process, on its way here and while it is counted
+ROW_BYTES = 60  # of a contribution that is counted in this process, on its way here and while it is counted
 VIEWED, BOUGHT = (NEIGHBOR_KINDS.index(kind) for kind in ("viewed_together", "bought_together"))
 
 
@@ -37,7 +36,7 @@ def transform(inputs: Mapping[str, DataFrame], as_of: datetime, settings: Settin
     chosen = engine(n_rows, settings)
     contributions = known.unionByName(others)
     local = chosen["engine"] == "sparse"
-    rows = count_locally(contributions.toArrow(), wanted) if local else count_in_spark(contributions, wanted)
+    rows = count_locally(contributions, wanted) if local else count_in_spark(contributions, wanted)
     return {"item_neighbors": rows, "measured": {"n_contributions": n_rows} | chosen}
 
 
@@ -53,19 +52,29 @@ def engine(n_rows: int, settings: Settings) -> dict[str, str | int]:
     return {"engine": chosen, "why": why, "estimate_mb": needed >> 20}
 
 
-def count_locally(contributions: pa.Table, wanted) -> pa.Table:
-    """item_neighbors by sparse products."""
+def count_locally(contributions: DataFrame, wanted) -> pa.Table:
+    """item_neighbors by sparse products, one kind after another: of each no more is held than must be."""
     parts = []
     for code, kind in enumerate(NEIGHBOR_KINDS):
-        rows = contributions.filter(pc.equal(contributions["kind"], code))
-        contributor = rows["contributor"].combine_chunks().dictionary_encode().indices.to_numpy()
-        item = rows["item_idx"].to_numpy()
-        kept = newest_of(contributor, item, rows["last_us"].to_numpy(), wanted.max_items)
-        pairs = top_pairs(
-            contributor[kept], item[kept], wanted.score, wanted.shrink, wanted.min_pair, wanted.n_neighbors
-        )
+        rows = contributions.where(F.col("kind") == code).drop("kind")
+        baskets = brought(rows, wanted.max_items)
+        pairs = top_pairs(*baskets, wanted.score, wanted.shrink, wanted.min_pair, wanted.n_neighbors)
         parts.append(pa.table(pairs | {"kind": pa.repeat(kind, len(pairs["rank"]))}))
     return pa.concat_tables(parts)
+
+
+def brought(rows: DataFrame, max_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """Dense codes of contributors and item_idx, both int32, of the newest items of each."""
+    contributor, item, last_us = columns_of(rows.toArrow())
+    kept = newest_of(contributor, item, last_us, max_items)
+    return contributor[kept], item[kept]
+
+
+def columns_of(rows: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Copies: each batch came in one piece, and all of it stays while any column is looked at."""
+    contributor = rows["contributor"].dictionary_encode().unify_dictionaries()
+    codes = np.concatenate([np.empty(0, np.int32), *(chunk.indices.to_numpy() for chunk in contributor.chunks)])
+    return codes, np.array(rows["item_idx"], np.int32), np.array(rows["last_us"], np.int64)
 
 
 def newest_of(contributor: np.ndarray, item: np.ndarray, last_us: np.ndarray, max_items: int) -> np.ndarray | slice:

@@ -8,8 +8,7 @@ import mmap
 import os
 import tempfile
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +22,6 @@ from schemas.release import CatalogueRelease, Published, Release, from_json
 COPY_NAME = "public.json"
 LISTS_NAME = "neighbors.json"
 COPY_VERSION = 1
-REMEMBERED_RECORDS = 20_000
 
 
 class Trending(NamedTuple):
@@ -41,13 +39,7 @@ class Snapshot(NamedTuple):
     release: Release
     raw: bytes
     catalogue: Catalogue
-    record: Callable[[int], tuple[str, str | None, str | None]]  # item_id, title, category; remembers the last asked
     trending: Trending | None
-
-
-def remembering(catalogue: Catalogue) -> Callable[[int], tuple[str, str | None, str | None]]:
-    """``catalogue.record`` that decodes what is asked often only once."""
-    return lru_cache(REMEMBERED_RECORDS)(catalogue.record)
 
 
 def trending_from(entry: Published, packed: Mapping[str, bytes]) -> Trending:
@@ -116,7 +108,7 @@ class CopyFolder:
             return None
         if catalogue is None:
             return None
-        return Snapshot(release, value["release"].encode(), catalogue, remembering(catalogue), trending)
+        return Snapshot(release, value["release"].encode(), catalogue, trending)
 
     def keep_lists(self, lists: Mapping[tuple[int, str], bytes | None]) -> None:
         """Store neighbor lists by item and tag, the one asked last first; what is None is not stored."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import orjson
 
 from schemas.release import Release, from_json
-from serving.copies import CopyFolder, Snapshot, Trending, remembering, trending_from
+from serving.copies import CopyFolder, Snapshot, Trending, trending_from
 from serving.hot import PublicLists, neighbor_tags, renewed
 from serving.reader import Reader, StoreAway
 
@@ -101,11 +101,9 @@ class ReleaseWatch:
             if before is not None and release.epoch <= before.release.epoch and not backwards:
                 return
             catalogue = self.catalogue(release, before)
-            known = before is not None and before.catalogue is catalogue
-            record = before.record if known else remembering(catalogue)
             trending = self.trending(release, before)
             self.lists.warm(renewed(before.release, release) if before else {})
-            self.snapshot = Snapshot(release, raw, catalogue, record, trending)
+            self.snapshot = Snapshot(release, raw, catalogue, trending)
             self.refused = ""
         try:
             self.folder.keep(self.snapshot)
