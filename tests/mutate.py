@@ -34,8 +34,22 @@ MUTATIONS = (
         "test_memory.py",
     ),
     Mutation(
+        "vectors of nobody but those read",
+        "jobs/kernels/als_folded.py",
+        "met = known.item_idx[place] == item_idx",
+        "met = np.zeros(len(place), bool)",
+        "test_engines.py -k share_of_the_users",
+    ),
+    Mutation(
+        "seen items overlooked by the gate",
+        "jobs/kernels/statistics.py",
+        "owned += marks[item] & BARRED != 0",
+        "owned += 0",
+        "test_kernels.py",
+    ),
+    Mutation(
         "show MLlib what is withheld",
-        "jobs/kernels/als_mllib.py",
+        "jobs/kernels/weighing.py",
         "from_time is null or event_time < from_time",
         "true",
         "test_engines.py -k held",
@@ -113,8 +127,8 @@ MUTATIONS = (
     Mutation(
         "the weakest neighbor as reason",
         "jobs/kernels/recipe/reasons.py",
-        "greatest = np.maximum.reduceat",
-        "greatest = np.minimum.reduceat",
+        "values[at] * weights[cell] > best[row]",
+        "values[at] * weights[cell] > 0",
         "test_candidates_slates.py -k reasons",
     ),
     Mutation(
@@ -127,7 +141,7 @@ MUTATIONS = (
     Mutation(
         "flip without verifying",
         "jobs/rim/redis_writer.py",
-        "        self.verify(generation, sample, n_keys, chunk)\n",
+        "        self.verify(generation, receipts)\n",
         "",
         "test_publish.py",
     ),
@@ -157,8 +171,8 @@ MUTATIONS = (
     Mutation(
         "pseudonyms without the key",
         "schemas/identity.py",
-        "hmac.digest(secret, message, hashlib.sha256)",
-        "hashlib.sha256(message).digest()",
+        "hmac.new(secret, digestmod",
+        "hmac.new(b'', digestmod",
         "test_schemas.py test_ingest.py",
     ),
     Mutation(
@@ -346,10 +360,10 @@ MUTATIONS = (
     ),
     Mutation(
         "keys that never end",
-        "jobs/rim/redis_writer.py",
-        "pipe.set(key, value, ex=ttl - chooser.randrange(ttl // 10 + 1))",
-        "pipe.set(key, value)",
-        "test_publish.py",
+        "jobs/kernels/user_values.py",
+        "ttl = life[0] - crc32(out, key, at, table) % life[1]",
+        "ttl = 100 * life[0]",
+        "test_bulk.py -k row_by_row",
     ),
 )
 

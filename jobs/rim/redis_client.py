@@ -58,7 +58,7 @@ def redis_trouble(where: str) -> Iterator[None]:
     """
     try:
         yield
-    except redis.exceptions.RedisError as error:
+    except (redis.exceptions.RedisError, redis.exceptions.RedisClusterException) as error:
         if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM" in str(error):
             hint = "is out of memory: raise maxmemory or lower publish.keep; what was live still is"
         elif isinstance(error, (*AWAY, MasterNotFoundError)):
