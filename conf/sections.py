@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+REDIS_URL = r"^(rediss?|unix|sentinel|rediss?\+cluster)://"
+
 
 class SettingsError(ValueError):
     """A setting is unknown, missing or out of range; the message names key, value and what is allowed."""
@@ -94,7 +96,7 @@ class Recipe(Section):
 class Fit(Section):
     probe_share: Annotated[float, between(0, 0.2)]
     min_probes: Annotated[int, between(0, 100_000)]
-    engine: Literal["auto", "implicit", "mllib"]
+    engine: Literal["auto", "implicit", "folded", "mllib"]
 
 
 class Cold(Section):
@@ -141,7 +143,7 @@ class Gate(Section):
 
 class Redis(Section):
     url: str = Field(
-        pattern=r"^(rediss?|unix|sentinel|rediss?\+cluster)://",
+        pattern=REDIS_URL,
         description="text that begins with redis://, rediss://, unix://, sentinel:// or redis+cluster://",
     )
     namespace: str = Field(
@@ -154,8 +156,12 @@ class Redis(Section):
 
 
 class Publish(Section):
+    targets: tuple[Annotated[str, Field(pattern=REDIS_URL)], ...] = Field(
+        description="a list of URLs such as redis.url may be, as JSON such as '[\"redis://host\"]'"
+    )
     ttl_days: Annotated[int, between(1, 365)]
     keep: Annotated[int, between(2, 20)]
+    replicas: Annotated[int, between(0, 100)]
     verify_sample: Annotated[int, between(1, 1_000_000)]
     pipeline_keys: Annotated[int, between(10, 100_000)]
     connections: Annotated[int, between(1, 16)]

@@ -17,62 +17,97 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
+from jobs.kernels.grouping import begins_of, user_order
 from jobs.kernels.pairs import top_pairs
 from jobs.rim.lineage import Job
 from jobs.rim.memory import kernel_bytes
 from schemas.tables import NEIGHBOR_KINDS, NO_SIGN_OF_LIKING
 
-ROW_BYTES = 150  # of a contribution that is counted in this process
+ROW_BYTES = 80  # of a contribution that is counted in this process, on its way here and while it is counted
+VIEWED, BOUGHT = (NEIGHBOR_KINDS.index(kind) for kind in ("viewed_together", "bought_together"))
 
 
 def transform(inputs: Mapping[str, DataFrame], as_of: datetime, settings: Settings) -> dict[str, DataFrame]:
     """events, interactions, item_dictionary → item_neighbors."""
     wanted = settings.cooccurrence
     events = inputs["events"].join(F.broadcast(inputs["item_dictionary"]), "item_id", how="inner")
-    viewed = visits(events, inputs["interactions"]).withColumn("kind", F.lit("viewed_together"))
-    bought = baskets(events).withColumn("kind", F.lit("bought_together"))
-    contributions = newest(viewed.unionByName(bought), wanted.max_items).persist()
-    n_rows = contributions.count()
-    room = kernel_bytes(settings.resources, beside_spark=True)
-    local = n_rows <= min(wanted.max_local_rows, room // ROW_BYTES)
+    known = liked(inputs["interactions"])
+    others = visits(events).unionByName(baskets(events)).persist()
+    n_rows = known.count() + others.count()
+    chosen = engine(n_rows, settings)
+    contributions = known.unionByName(others)
+    local = chosen["engine"] == "sparse"
     rows = count_locally(contributions.toArrow(), wanted) if local else count_in_spark(contributions, wanted)
-    return {"item_neighbors": rows, "measured": {"n_contributions": n_rows, "engine": "sparse" if local else "spark"}}
+    return {"item_neighbors": rows, "measured": {"n_contributions": n_rows} | chosen}
+
+
+def engine(n_rows: int, settings: Settings) -> dict[str, str | int]:
+    """Which engine counts so many contributions, why, and what the sparse one would take."""
+    needed, room = n_rows * ROW_BYTES, kernel_bytes(settings.resources, beside_spark=True)
+    if n_rows > settings.cooccurrence.max_local_rows:
+        chosen, why = "spark", "more rows than cooccurrence.max_local_rows"
+    elif needed > room:
+        chosen, why = "spark", f"{room >> 20:,} MiB are there"
+    else:
+        chosen, why = "sparse", "it fits memory"
+    return {"engine": chosen, "why": why, "estimate_mb": needed >> 20}
 
 
 def count_locally(contributions: pa.Table, wanted) -> pa.Table:
     """item_neighbors by sparse products."""
     parts = []
-    for kind in NEIGHBOR_KINDS:
-        rows = contributions.filter(pc.equal(contributions["kind"], kind))
+    for code, kind in enumerate(NEIGHBOR_KINDS):
+        rows = contributions.filter(pc.equal(contributions["kind"], code))
         contributor = rows["contributor"].combine_chunks().dictionary_encode().indices.to_numpy()
+        item = rows["item_idx"].to_numpy()
+        kept = newest_of(contributor, item, rows["last_us"].to_numpy(), wanted.max_items)
         pairs = top_pairs(
-            contributor, rows["item_idx"].to_numpy(), wanted.score, wanted.shrink, wanted.min_pair, wanted.n_neighbors
+            contributor[kept], item[kept], wanted.score, wanted.shrink, wanted.min_pair, wanted.n_neighbors
         )
-        parts.append(pa.table(pairs | {"kind": np.full(len(pairs["rank"]), kind)}))
+        parts.append(pa.table(pairs | {"kind": pa.repeat(kind, len(pairs["rank"]))}))
     return pa.concat_tables(parts)
+
+
+def newest_of(contributor: np.ndarray, item: np.ndarray, last_us: np.ndarray, max_items: int) -> np.ndarray | slice:
+    """Which rows are among the ``max_items`` newest of their contributor, of equals the lowest items."""
+    n = int(contributor.max(initial=-1)) + 1
+    crowded = np.bincount(contributor, minlength=n) > max_items
+    if not crowded.any():
+        return slice(None)
+    kept = ~crowded[contributor]
+    many = np.flatnonzero(~kept)
+    order = user_order(contributor[many], item[many], -last_us[many].astype(np.float64), n)
+    many = many if order is None else many[order]
+    place = np.arange(len(many)) - begins_of(contributor[many], n)[contributor[many]]
+    kept[many[place < max_items]] = True
+    return kept
 
 
 def count_in_spark(contributions: DataFrame, wanted) -> DataFrame:
     """item_neighbors by Spark SQL."""
+    kept = newest(contributions, wanted.max_items).persist()
     parts = [
-        neighbors(contributions.where(F.col("kind") == kind), wanted).withColumn("kind", F.lit(kind))
-        for kind in NEIGHBOR_KINDS
+        neighbors(kept.where(F.col("kind") == code), wanted).withColumn("kind", F.lit(kind))
+        for code, kind in enumerate(NEIGHBOR_KINDS)
     ]
     return reduce(DataFrame.unionByName, parts)
 
 
-def visits(events: DataFrame, interactions: DataFrame) -> DataFrame:
-    """Known users with what they like, and anonymous sessions with what they touched."""
-    known = interactions.where("weight_micro > 0").select(
-        F.col("user_id").alias("contributor"), "item_idx", "last_time"
-    )
+def liked(interactions: DataFrame) -> DataFrame:
+    """Known users with what they like."""
+    return numbered(interactions.where("weight_micro > 0"), F.col("user_id"), VIEWED)
+
+
+def visits(events: DataFrame) -> DataFrame:
+    """Anonymous sessions with what they touched."""
     anonymous = events.where(F.col("user_id").isNull() & ~F.col("kind").isin(*NO_SIGN_OF_LIKING))
-    return known.unionByName(latest(anonymous, F.col("session_id")))
+    return numbered(latest(anonymous, F.col("session_id")), F.col("contributor"), VIEWED)
 
 
 def baskets(events: DataFrame) -> DataFrame:
     """Orders with what was bought in them; a purchase without an order belongs to its session's."""
-    return latest(events.where(F.col("kind") == "purchase"), F.coalesce("basket_id", "session_id"))
+    bought = events.where(F.col("kind") == "purchase")
+    return numbered(latest(bought, F.coalesce("basket_id", "session_id")), F.col("contributor"), BOUGHT)
 
 
 def latest(events: DataFrame, contributor: Column) -> DataFrame:
@@ -83,9 +118,19 @@ def latest(events: DataFrame, contributor: Column) -> DataFrame:
     )
 
 
+def numbered(rows: DataFrame, contributor: Column, kind: int) -> DataFrame:
+    """21 bytes a contribution: of ten million contributors two share a 64-bit hash once in 400,000 nights."""
+    return rows.select(
+        F.xxhash64(contributor).alias("contributor"),
+        F.lit(kind).cast("byte").alias("kind"),
+        "item_idx",
+        F.unix_micros("last_time").alias("last_us"),
+    )
+
+
 def newest(contributions: DataFrame, max_items: int) -> DataFrame:
     """At most ``max_items`` of each contributor."""
-    order = Window.partitionBy("contributor", "kind").orderBy(F.desc("last_time"), "item_idx")
+    order = Window.partitionBy("contributor", "kind").orderBy(F.desc("last_us"), "item_idx")
     kept = contributions.withColumn("position", F.row_number().over(order)).where(F.col("position") <= max_items)
     return kept.select("contributor", "kind", "item_idx")
 

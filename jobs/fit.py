@@ -7,7 +7,7 @@ sees them. The last active day of a few users, others every night, is left out a
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import reduce
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,15 +16,20 @@ import pyarrow.compute as pc
 from conf.settings import Fit, Settings
 from jobs.kernels.engines import plan, refined
 from jobs.kernels.positives import MICROSECONDS, TOLD, Known, positive_events, sampled
+from jobs.kernels.recipe.grid import Setting
 from jobs.kernels.recipe.labels import Events
 from jobs.kernels.recipe.model import fit_model
 from jobs.kernels.recipe.past import Past, latest
 from jobs.kernels.recipe.people import DAY_S
 from jobs.kernels.recipe.probes import Withheld, withhold
+from jobs.kernels.recipe.sources import ByFactors
 from jobs.kernels.recipe.stored import from_row, to_tables
 from jobs.rim.lineage import Job
 from schemas.arrow import arrow_schema
 from schemas.tables import PROBES, TABLES
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 OUTPUTS = ("user_factors", "item_factors", "item_weights", "item_features", "probes")
 
@@ -35,39 +40,48 @@ def transform(inputs: Mapping[str, pa.Table], as_of: datetime, settings: Setting
     ``means``, where there are any, say how much memory there is and lead to Spark.
     """
     means = inputs.get("means")
-    room = means and means.kernel_bytes
-    first = plan(inputs["events"].num_rows, room, settings.fit)
+    first = plan(inputs["events"].num_rows, means, settings.fit)
     known = positive_events(*(inputs[table] for table in TOLD), share=first.share)
     if not len(known.events.user):
         return {name: arrow_schema(TABLES[name]).empty_table() for name in OUTPUTS}
     recipe = from_row(inputs["recipe"].to_pylist()[0])
-    chosen = refined(first, known.events, recipe.chosen, room, settings.fit)
+    chosen = refined(first, known.events, recipe.chosen, means, settings.fit)
     known = sampled(known, round(chosen.share / first.share * len(known.events.user)))
     events, item_idx = by_index(known, inputs["item_dictionary"])
     withheld = withhold(events, n_probes(events.n_users, settings.fit), seed=int(as_of.timestamp() // DAY_S))
     past = events.past(withheld.keep)
-    apart = {}
-    if chosen.engine == "mllib":
-        from jobs.kernels.als_mllib import factorised
-
-        unseen = hidden(events, withheld, known.user_ids)
-        apart = factorised(recipe.chosen, means.in_spark, inputs["event_weights"], unseen, past.now, item_idx)
-    fitted = {name: source for name, (source, _) in apart.items()}
+    unseen = hidden(events, withheld, known.user_ids)
+    fitted, users = factorised(chosen.engine, recipe.chosen, past, inputs, unseen, item_idx)
     tables = to_tables(fit_model(recipe.chosen, past, past.now, fitted), known.user_ids, item_idx)
-    tables["user_factors"] = with_users(tables["user_factors"], {name: users for name, (_, users) in apart.items()})
+    tables["user_factors"] = beside(tables["user_factors"], users)
     measured = {"n_users": events.n_users, "n_items": events.n_items, "n_events": len(events.user)}
     probed = probes(past, withheld, known.user_ids, item_idx)
     return tables | {"probes": probed, "measured": measured | chosen.measured()}
 
 
-def with_users(rows: pa.Table, factors: Mapping):
-    """user_factors of sources factorised here and, by name, of those Spark has: all by Spark where there are any."""
-    if not factors:
-        return rows
-    from pyspark.sql import functions as F
+def factorised(
+    engine: str,
+    chosen: Mapping[str, Setting],
+    past: Past,
+    inputs: Mapping,
+    unseen: pa.Table,
+    item_idx: np.ndarray,
+) -> tuple[dict[str, ByFactors], "DataFrame | None"]:
+    """The sources whose users' vectors Spark makes, and these as user_factors; none where all is done here."""
+    if engine == "folded":
+        from jobs.kernels.als_folded import folded
 
-    parts = [users.withColumn("source", F.lit(name)) for name, users in factors.items()]
-    return reduce(lambda all_rows, part: all_rows.unionByName(part), parts, parts[0].sparkSession.createDataFrame(rows))
+        return folded(chosen, past, inputs["means"].in_spark, inputs["event_weights"], unseen, item_idx)
+    if engine == "mllib":
+        from jobs.kernels.als_mllib import factorised as by_mllib
+
+        return by_mllib(chosen, inputs["means"].in_spark, inputs["event_weights"], unseen, past.now, item_idx)
+    return {}, None
+
+
+def beside(rows: pa.Table, users: "DataFrame | None"):
+    """user_factors made here and those made by Spark: all by Spark where there are any."""
+    return rows if users is None else users.sparkSession.createDataFrame(rows).unionByName(users)
 
 
 def hidden(events: Events, withheld: Withheld, user_ids: np.ndarray) -> pa.Table:

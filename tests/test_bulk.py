@@ -16,6 +16,7 @@ from jobs.rim.link import Link
 from jobs.rim.packing import slate_entries
 from jobs.rim.progress import Progress
 from jobs.rim.redis_client import connect_to, eviction_warning
+from jobs.rim.redis_keeper import Keeper
 from jobs.rim.redis_release import Lease, read_release, switch
 from jobs.rim.redis_writer import Writer
 from jobs.rim.side_by_side import side_by_side
@@ -84,7 +85,7 @@ def test_unlinking_leaves_nothing_even_where_a_list_is_missing(client, files, wa
     loading.load(NAME, files)
     gone = read_names(client, KEYS, TAG, 2)  # a loader died before it wrote its list, or any of its keys
     client.delete(KEYS.index(TAG, 2), *gone)
-    loading.unlink(TAG)
+    Keeper(client, KEYS, load_settings().publish).unlink(TAG)
     assert client.keys("*") == [KEYS.loads.encode()]
 
 
@@ -209,7 +210,7 @@ def test_a_cluster_is_loaded_by_owner(cluster, files, wanted):
     loading.settled(0, 1)
     with pytest.raises(TemporaryError, match="0 of 1 replicas"):
         loading.settled(1, 0.05)
-    loading.clean(None)
+    Keeper(client, KEYS, load_settings().publish).clean(None)
     assert sum(cluster.client(port).dbsize() for port in cluster.ports) <= 3  # marks of settled, gone in a minute
 
 

@@ -8,22 +8,17 @@ import orjson
 import pytest
 import redis
 from redis_server import RedisServer
+from shelves import KEYS, LATER, NOON, SMALL, generation, keys_of, publisher, shelf
 
 from conf.settings import load_settings
-from jobs.publish import Publisher
 from jobs.rim.errors import TemporaryError
 from jobs.rim.manifest import DataFile
 from jobs.rim.packing import generation_id
 from jobs.rim.redis_release import Lease, read_release, switch
 from jobs.rim.redis_writer import connect, redis_trouble
-from jobs.rim.shelf import Generation, Shelf
-from schemas.catalogue import Catalogue, pack_catalogue
-from schemas.codec import pack_list, unpack_list
-from schemas.keys import Keys, tag_of
-
-KEYS = Keys("test")
-NOON = "2026-01-02T12:00:00Z"
-LATER = "2026-01-02T13:00:00Z"
+from schemas.catalogue import Catalogue
+from schemas.codec import unpack_list
+from schemas.keys import tag_of
 
 
 @pytest.fixture(scope="module")
@@ -46,32 +41,9 @@ def client(server):
 def settings(server):
     return load_settings(
         redis={"url": server.url, "namespace": "test"},
-        publish={"pipeline_keys": 10, "lease_s": 5, "timeout_ms": 1000},
+        publish=SMALL,
         identity={"secret": "a secret of the tests"},
     )
-
-
-def generation(surface="for_you", as_of=NOON, seed=0, n_users=25, entries=None):
-    name = generation_id(surface, as_of, [DataFile("x", n_users, 1, seed)], 100, 1)
-    tag = tag_of(name)
-    default = [(KEYS.slate(f"{user:032x}", tag), slate(seed + user)) for user in range(n_users)]
-    return Generation(surface, name, as_of, as_of, 100, entries or (lambda: iter(default)))
-
-
-def slate(first):
-    return pack_list([first, first + 1], [1.0, 0.5], ["als", "als"], [7, -1])
-
-
-def shelf(*generations, as_of=NOON, rows=(("a", "Title", None, True),)):
-    return Shelf(generations, as_of, len(rows), 1, lambda: pack_catalogue(rows, len(rows)))
-
-
-def publisher(client, settings, said=None, **options):
-    return Publisher(client, KEYS, settings, say=(said if said is not None else []).append, **options)
-
-
-def keys_of(client, tag):
-    return [key for key in client.keys("*") if tag.encode() in key]
 
 
 def test_publish_loads_switches_and_names_the_catalogue(client, settings):
@@ -106,21 +78,30 @@ def test_publishing_the_same_again_writes_nothing(client, settings):
     assert said == [f"for_you: {forbidden.name} is live already"]
 
 
-@pytest.mark.parametrize("harm", ["a key is gone", "the keys are near their end"])
-def test_publishing_again_mends_what_is_live(client, settings, harm):
+@pytest.mark.parametrize("user", [3, 23], ids=["of the first list", "of the last list"])
+def test_publishing_again_mends_what_is_live(client, settings, user):
     wanted = generation()
-    tag = tag_of(wanted.name)
     publisher(client, settings).publish(shelf(wanted))
-    if harm == "a key is gone":
-        client.delete(KEYS.slate(f"{3:032x}", tag))
-    else:
-        client.expire(KEYS.index(tag, 0), 86_400)
+    client.delete(KEYS.slate(f"{user:032x}", tag_of(wanted.name)))
     said = []
     release = publisher(client, settings, said).publish(shelf(wanted))
     assert "loading it again" in said[0]
     assert (release.epoch, release.live("for_you").base, release.previous["for_you/control"]) == (2, wanted.name, ())
-    assert client.exists(KEYS.slate(f"{3:032x}", tag))
-    assert client.ttl(KEYS.index(tag, 0)) > 86_400
+    assert client.exists(KEYS.slate(f"{user:032x}", tag_of(wanted.name)))
+
+
+def test_publishing_again_renews_what_nears_its_end(client, settings):
+    wanted = generation()
+    release = publisher(client, settings).publish(shelf(wanted))
+    for key in client.keys("test:{[u,g,c]*:*"):
+        client.expire(key, 86_400)
+    said = []
+    assert publisher(client, settings, said).publish(shelf(wanted)) == release
+    assert said[1] == f"{wanted.name}: renewed for 30 days"
+    assert said[2].startswith("catalogue ")
+    ttls = [client.ttl(key) for key in client.keys("test:*") if b"{ctl}" not in key]
+    assert len(ttls) > 25
+    assert min(ttls) > 26 * 86_400
 
 
 def test_surfaces_switch_apart_and_keep_each_other(client, settings):

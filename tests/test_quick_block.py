@@ -5,7 +5,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import dense_block
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -133,16 +132,9 @@ def world(
     return Model(0.0, sources, np.zeros((n_items, 0)), popular, warm, NOTHING), people
 
 
-def lower_first(scores: np.ndarray, n: int) -> np.ndarray:
-    """``best_columns``, whose partition takes any of equals at its end."""
-    return np.argsort(-scores, axis=1, kind="stable")[:, :n]
-
-
 def alike(model: Model, people: People, users: np.ndarray, barred: sp.csr_matrix) -> int:
     """Compares with dense scores; how many candidates there are."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dense_block, "best_columns", lower_first)
-        dense = block(model, people, users, 5, barred)
+    dense = block(model, people, users, 5, barred)
     found = quick_of(model, people, users, 5, barred)
     for part, expected in zip(found, dense, strict=True):
         assert part.shape == expected.shape

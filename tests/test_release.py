@@ -47,6 +47,8 @@ def test_a_release_comes_back_from_its_json():
         lambda value: value["surfaces"]["for_you/control"].update(delta=5),
         lambda value: value["surfaces"]["for_you/control"].pop("as_of"),
         lambda value: value["surfaces"].update({"for_you/control": None}),
+        lambda value: value.update(pinned="for_you-20260102T120000Z-000000000001"),
+        lambda value: value.update(pinned=[7]),
     ],
 )
 def test_anything_else_is_refused(spoil):
@@ -83,6 +85,28 @@ def test_going_live_again_does_not_keep_a_generation_twice():
     back = release().switched({"for_you/control": published(number=2)}, CATALOGUE, 1, LATER, keep=3)
     again = back.switched({"for_you/control": published(number=1)}, CATALOGUE, 1, LATER, keep=3)
     assert [entry.base[-1] for entry in again.previous["for_you/control"]] == ["2"]
+
+
+def test_pinned_generations_are_kept_beyond_the_others_and_forgotten_when_gone():
+    now = release(pinned=(published(number=1).base, "for_you-20260102T120000Z-00000000dead"))
+    for number in range(2, 7):
+        now = now.switched({"for_you/control": published(number=number)}, CATALOGUE, 1, LATER, keep=3)
+    assert [entry.base[-1] for entry in now.previous["for_you/control"]] == ["5", "4", "1"]
+    assert now.pinned == (published(number=1).base,)
+    assert from_json(now.to_json()) == now
+
+
+def test_a_release_without_pins_reads_as_it_did_before_there_were_any():
+    assert "pinned" not in orjson.loads(release().to_json())
+
+
+def test_the_one_before_is_the_newest_that_is_older():
+    times = ("2026-01-02T10:00:00Z", "2026-01-02T13:00:00Z", "2026-01-02T11:00:00Z")
+    previous = tuple(published(number=k + 2, as_of=as_of) for k, as_of in enumerate(times))
+    now = release(previous={"for_you/control": previous})
+    assert now.older("for_you/control") == previous[2]
+    assert now.older("similar/control") is None
+    assert release().older("for_you/control") is None
 
 
 def test_a_tag_is_as_unique_as_the_id_and_short():

@@ -120,6 +120,7 @@ def environment(lake: Path = STATE, namespace: str = "ns") -> dict[str, str]:
         "NIGHTSHELF_IDENTITY__SECRET_FILE": str(STATE / "secret"),
         "NIGHTSHELF_REDIS__URL": f"unix://{STATE / 'redis.sock'}",
         "NIGHTSHELF_REDIS__NAMESPACE": namespace,
+        "NIGHTSHELF_PUBLISH__TARGETS": "[]",
     }
 
 

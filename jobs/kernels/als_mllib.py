@@ -1,10 +1,12 @@
 """Matrix factorisation by Spark MLlib, for matrices that no one machine should hold.
 
-Thirty times the price of ``implicit``'s on one machine, so only beyond its memory. Confidences are those of
-``recipe.sources.fit_als``; MLlib multiplies the ridge by the number of a row's cells, so it gets its share of the mean.
+Thirty times the price of ``implicit``'s on one machine, so only where that one holds too few people to learn from.
+Confidences are those of ``recipe.sources.fit_als``; MLlib multiplies the ridge by the number of a row's cells, so it
+gets its share of the mean.
 """
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +15,8 @@ from pyspark.sql import functions as F
 
 from jobs.kernels.recipe.grid import Setting
 from jobs.kernels.recipe.sources import ALS_ITERATIONS, ALS_RIDGE, SEED, ByFactors, fit_als
-from jobs.kernels.weighing import weigh
+from jobs.kernels.weighing import confidence, liked_cells
 
-DAY_US = 86_400_000_000
 LEAST = 1e-6  # a rating of 0 is no sign of liking to MLlib, and one of 1 is twice the confidence
 PLACES = 33  # bits of a row's place in its partition, in monotonically_increasing_id
 
@@ -27,13 +28,13 @@ def factorised(
     unseen: pa.Table,
     now_s: float,
     item_idx: np.ndarray,
-) -> dict[str, tuple[ByFactors, DataFrame]]:
-    """Each chosen source that factorises: with vectors of items alone, at the codes of ``item_idx``; and its users'.
+) -> tuple[dict[str, ByFactors], DataFrame | None]:
+    """Each chosen source that factorises: with vectors of items alone, at the codes of ``item_idx``; and user_factors.
 
     ``unseen`` says from when on the events of some users are held back. Items of nobody who was read stay at nothing.
     """
     events, dictionary = in_spark("events"), in_spark("item_dictionary")
-    cells, found = liked_cells(events, dictionary, weights, unseen).persist(), {}
+    cells, found, parts = liked_cells(events, dictionary, weights, unseen).persist(), {}, []
     for name, setting in chosen.items():
         if setting.fit is fit_als:
             users, items = fit_als_mllib(cells, now_s, **setting.options)
@@ -42,18 +43,9 @@ def factorised(
             place = np.searchsorted(items["item_idx"].to_numpy(), item_idx[known])
             vectors[known] = items["vector"].combine_chunks().flatten().to_numpy().reshape(-1, vectors.shape[1])[place]
             nobody = np.zeros((0, vectors.shape[1]), np.float32)
-            found[name] = ByFactors(nobody, vectors, {"days": None} | dict(setting.options)), users
-    return found
-
-
-def liked_cells(events: DataFrame, dictionary: DataFrame, weights: pa.Table, unseen: pa.Table) -> DataFrame:
-    """user_id, item_idx, last_time, n_events: one row a pair of positive events."""
-    until = F.broadcast(events.sparkSession.createDataFrame(unseen))
-    seen = events.join(until, "user_id", "left").where("from_time is null or event_time < from_time")
-    liked = weigh(seen, weights, dictionary).where("weight_micro > 0")
-    return liked.groupBy("user_id", "item_idx").agg(
-        F.max("event_time").alias("last_time"), F.count("*").alias("n_events")
-    )
+            found[name] = ByFactors(nobody, vectors, {"days": None} | dict(setting.options))
+            parts.append(users.withColumn("source", F.lit(name)))
+    return found, reduce(DataFrame.unionByName, parts) if parts else None
 
 
 def fit_als_mllib(
@@ -65,11 +57,7 @@ def fit_als_mllib(
     from pyspark.ml.recommendation import ALS
 
     users = numbered(cells.select("user_id").distinct())
-    confidence = F.lit(float(alpha))
-    if days is not None:
-        age_us = F.lit(round(now_s * 1e6)) - F.unix_micros("last_time")
-        confidence = 1 + alpha * F.pow(F.lit(2.0), -age_us / (days * DAY_US)) * F.log2(1 + F.col("n_events"))
-    rating = F.greatest(confidence - 1, F.lit(LEAST)).cast("float")
+    rating = F.greatest(confidence(now_s, alpha, days) - 1, F.lit(LEAST)).cast("float")
     rated = (
         cells.join(users, "user_id").select("user", F.col("item_idx").alias("item"), rating.alias("rating")).persist()
     )

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from jobs.kernels.compiled import kernel
+from jobs.kernels.grouping import compiled_for, each_part, settle
 
 SCORES = ("cosine", "lift", "llr")
 THREADS = 2
@@ -58,7 +59,7 @@ def best_partners(item_at, item_of, basket_at, basket_of, n_item, n, score, shri
     n_items = len(n_item)
     room = (end - begin) * min(n_top, n_items)
     items, others, counts = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
-    count, touched = np.zeros(n_items, np.int64), np.empty(n_items, np.int64)
+    count, touched = np.zeros(n_items, np.int32), np.empty(n_items + 1, np.int32)  # narrow: for the caches
     scores, size = np.empty(n_items), 0
     for item in range(begin, end):
         n_touched = 0
@@ -66,15 +67,14 @@ def best_partners(item_at, item_of, basket_at, basket_of, n_item, n, score, shri
             basket = item_of[at]
             for place in range(basket_at[basket], basket_at[basket + 1]):
                 other = basket_of[place]
-                if count[other] == 0:
-                    touched[n_touched] = other
-                    n_touched += 1
+                touched[n_touched] = other  # overwritten unless it is new: nothing branches, nothing is guessed wrong
+                n_touched += count[other] == 0
                 count[other] += 1
         n_found = 0
         for at in range(n_touched):
             other, n_pair = touched[at], count[touched[at]]
             if other != item and n_pair >= min_pair:
-                scores[n_found] = score_of(score, n_pair, n_item[item], n_item[other], n, shrink)
+                scores[n_found] = score_of(score, np.int64(n_pair), n_item[item], n_item[other], n, shrink)
                 touched[n_found] = other  # what is read later lies behind
                 n_found += 1
             else:
@@ -129,7 +129,7 @@ def ranked(pairs: PairCounts, score: str, shrink: float) -> dict[str, np.ndarray
         "lift": pairs.n_pair * float(pairs.n) / (pairs.n_item * pairs.n_other),
         "llr": log_likelihood_ratio(pairs),
     }
-    order = np.lexsort((pairs.other, -scores[score], pairs.item))
+    order = by_score(pairs, scores[score])
     item = pairs.item[order]
     return {
         "item_idx": item.astype(np.int32),
@@ -140,6 +140,15 @@ def ranked(pairs: PairCounts, score: str, shrink: float) -> dict[str, np.ndarray
         "llr": scores["llr"][order],
         "score": scores[score][order],
     }
+
+
+def by_score(pairs: PairCounts, score: np.ndarray) -> np.ndarray:
+    """Positions by item, which they stand by already, then by falling score, then by partner."""
+    begins = np.append(np.flatnonzero(np.diff(pairs.item, prepend=-1)), len(pairs.item))
+    order = np.arange(len(pairs.item))
+    _, other, falling = compiled_for(order, pairs.other, -score)
+    each_part(begins, lambda first, last: settle(order, begins, other, falling, first, last))
+    return order
 
 
 def log_likelihood_ratio(pairs: PairCounts) -> np.ndarray:

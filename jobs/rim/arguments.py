@@ -13,9 +13,9 @@ def moment(text: str) -> datetime:
         raise argparse.ArgumentTypeError(f"{text!r} is no ISO 8601 moment such as 2026-01-31T00:00:00Z") from None
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+def add_run_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """``--as-of`` and ``--snapshot``: what names a run."""
     parser.add_argument(
-        "--as-of", type=moment, required=True, help="moment the run pretends it is: end of its interval"
+        "--as-of", type=moment, required=required, help="moment the run pretends it is: end of its interval"
     )
     parser.add_argument("--snapshot", type=int, help="read batches 1 to N of the lake (default: all there are now)")

@@ -130,11 +130,23 @@ class Lake:
         keys = [path for path in self.store.list(key) if path.endswith(".parquet")]
         return [file for file in (self.describe(path, table) for path in keys) if file.rows]
 
-    def read(self, table: str, files: list[DataFile], columns: list[str] | None = None) -> pa.Table:
-        """All rows of some files, in file order; an empty table when there are none."""
-        schema = arrow_schema(TABLES[table])
-        schema = schema if columns is None else pa.schema([schema.field(name) for name in columns])
-        parts = [pq.read_table(self.store.path(f.path), filesystem=self.store.fs, columns=columns) for f in files]
+    def read(
+        self,
+        table: str,
+        files: list[DataFile],
+        columns: list[str] | None = None,
+        dictionaries: list[str] | None = None,
+    ) -> pa.Table:
+        """All rows of some files, in file order; an empty table when there are none.
+
+        Texts of ``dictionaries`` stay as the files have them: each told once, and for each row which.
+        """
+        whole = arrow_schema(TABLES[table])
+        fields = [whole.field(name) for name in columns or whole.names]
+        coded = dictionaries or ()
+        schema = pa.schema([f.with_type(pa.dictionary(pa.int32(), f.type)) if f.name in coded else f for f in fields])
+        options = {"filesystem": self.store.fs, "columns": columns, "read_dictionary": dictionaries}
+        parts = [pq.read_table(self.store.path(file.path), **options) for file in files]
         return pa.concat_tables([part.cast(schema) for part in parts]) if parts else schema.empty_table()
 
     def events(self, snapshot: int, start: datetime, end: datetime, columns: list[str]) -> EventParts:

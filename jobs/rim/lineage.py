@@ -219,13 +219,13 @@ class Lineage:
         """The committed run of a job, or None."""
         return self.lake.manifest(name, self.moment(job(name)), self.version(name))
 
-    def read(self, table: str):
-        """All rows of a computed table of this run, as an Arrow table.
+    def read(self, table: str, columns: list[str] | None = None, dictionaries: list[str] | None = None):
+        """All rows of a computed table of this run, as ``Lake.read`` gives them.
 
         Raises:
             TemporaryError: as ``resolve``.
         """
-        return self.lake.read(table, self.resolve(table).files[table])
+        return self.lake.read(table, self.resolve(table).files[table], columns, dictionaries)
 
     def resolve(self, table: str) -> Manifest:
         """As ``find``.

@@ -10,9 +10,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Means:
-    """``kernel_bytes``: what it may plan to fill in this process. ``in_spark`` gives an input table as a DataFrame,
-    and starts Spark for it.
+    """What it may plan to fill in this process: ``alone_bytes`` as things are, ``beside_bytes`` once Spark runs, too.
+
+    ``in_spark`` gives an input table as a DataFrame, and starts Spark for it.
     """
 
-    kernel_bytes: int
+    alone_bytes: int
+    beside_bytes: int
     in_spark: Callable[[str], "DataFrame"]

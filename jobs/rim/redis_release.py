@@ -11,7 +11,9 @@ from schemas.release import Release, from_json
 
 ACQUIRE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local token = redis.call('INCR', KEYS[2])
+local last = tonumber(redis.call('GET', KEYS[2]) or 0)
+local token = string.format('%.0f', math.max(last + 1, tonumber(ARGV[2])))
+redis.call('SET', KEYS[2], token)
 redis.call('SET', KEYS[1], token, 'PX', ARGV[1])
 return token
 """
@@ -22,7 +24,7 @@ return 1
 """
 GIVE_BACK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 SWITCH = """
-if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 'fenced' end
+if ARGV[2] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[2] then return 'fenced' end
 local raw = redis.call('GET', KEYS[1])
 local live = raw and cjson.decode(raw) or {epoch = 0, surfaces = {}}
 if live.epoch ~= tonumber(ARGV[1]) then return 'conflict' end
@@ -40,7 +42,10 @@ TRIES = 10
 
 
 class Lease:
-    """The right to publish. Losing it is noticed at the next renewal or, at the latest, by the switch."""
+    """The right to publish. Losing it is noticed at the next renewal or, at the latest, by the switch.
+
+    Tokens rise, with the clock at least: so none comes twice though Redis lost the last ones, or all.
+    """
 
     def __init__(self, client: redis.Redis, keys: Keys, lease_s: int):
         self.client, self.keys, self.lease_ms = client, keys, lease_s * 1000
@@ -57,7 +62,8 @@ class Lease:
             time.sleep(POLL_S)
 
     def try_acquire(self) -> bool:
-        self.token = int(self.client.eval(ACQUIRE, 2, self.keys.lease, self.keys.token, self.lease_ms))
+        now_ms = time.time_ns() // 1_000_000
+        self.token = int(self.client.eval(ACQUIRE, 2, self.keys.lease, self.keys.token, self.lease_ms, now_ms))
         return self.token > 0
 
     def renew(self) -> None:
@@ -85,17 +91,26 @@ def read_release(client: redis.Redis, keys: Keys) -> Release | None:
 
 
 def switch(
-    client: redis.Redis, keys: Keys, lease: Lease, change: Callable[[Release | None], Release], backwards: bool = False
+    client: redis.Redis,
+    keys: Keys,
+    lease: Lease | None,
+    change: Callable[[Release | None], Release],
+    backwards: bool = False,
+    claim: Callable[[Release], Release] = lambda after: after,
 ) -> Release:
     """Replace the release by ``change(live)``, again from the newest one whenever another change came first.
+
+    ``claim`` writes down what is about to go live and may give it a higher epoch. Without a lease there is no fence:
+    for changes that load nothing and so need not wait until a publisher is done.
 
     Raises:
         TemporaryError: a newer publisher holds the lease, a surface would go back in time, or no try got through.
     """
     for _ in range(TRIES):
         live = read_release(client, keys)
-        after = change(live)
-        arguments = (live.epoch if live else 0, lease.token, after.to_json(), int(backwards))
+        after = claim(change(live))
+        token = lease.token if lease else ""
+        arguments = (live.epoch if live else 0, token, after.to_json(), int(backwards))
         verdict = client.eval(SWITCH, 2, keys.live, keys.token, *arguments).decode()
         if verdict == "switched":
             return after

@@ -1,4 +1,4 @@
-"""The one place that writes Redis: loads a generation or a catalogue, reads back what it wrote, unlinks what is dead.
+"""The one place that writes Redis: loads a generation or a catalogue, reads back what it wrote.
 
 Every load leaves its trace before its first key: a field of ``{ctl}:loads``, then, ahead of each parcel of keys, a list
 of them (``{g:<tag>}:<k>``, see ``key_lists``). So any later run can unlink whatever no release names, without SCAN and
@@ -16,7 +16,6 @@ import redis
 from conf.settings import Publish
 from jobs.rim.carrier import Receipt
 from jobs.rim.errors import TemporaryError
-from jobs.rim.key_lists import numbers_of, read_names
 from jobs.rim.redis_client import connect as connect
 from jobs.rim.redis_client import eviction_warning as eviction_warning
 from jobs.rim.redis_client import redis_trouble as redis_trouble
@@ -24,11 +23,10 @@ from jobs.rim.replicas import wait_for_replicas
 from jobs.rim.roads import Roads
 from jobs.rim.shipment import Shipment
 from jobs.rim.slate_files import SlateFiles
-from schemas.keys import Keys, tag_of
-from schemas.release import CatalogueRelease, Release
+from schemas.keys import Keys
+from schemas.release import CatalogueRelease
 
 CHUNK_BYTES = 1 << 20
-CATALOGUE_GRACE_S = 600  # workers that are still fetching a replaced catalogue may finish
 SECONDS_A_DAY = 86_400
 
 
@@ -43,7 +41,7 @@ class Loaded:
 
 
 class Writer:
-    """Loads, verifies and unlinks; keeps a few parcels of keys in memory for each of its connections.
+    """Loads and verifies; keeps a few parcels of keys in memory for each of its connections.
 
     ``heartbeat`` is called before each batch, or twice a second; what it raises stops the writer there.
     """
@@ -95,20 +93,6 @@ class Writer:
         """
         wait_for_replicas(Roads(self.client), self.keys, n_replicas, timeout_s)
 
-    def listed(self, tag: str, chunk: int) -> list[str] | None:
-        """Keys of a chunk; None behind the last."""
-        return read_names(self.client, self.keys, tag, chunk)
-
-    def holds(self, generation: str) -> bool:
-        """Whether the keys of a loaded generation still stand (its first batch is looked at) and will for a while."""
-        tag = tag_of(generation)
-        if self.client.ttl(self.keys.index(tag, 0)) < self.settings.ttl_days * SECONDS_A_DAY / 3:
-            return False
-        pipe = self.client.pipeline(transaction=False)
-        for key in self.listed(tag, 0) or ():
-            pipe.exists(key)
-        return all(pipe.execute())
-
     def load_catalogue(self, packed: bytes, n_items: int, dictionary: int, as_of: str) -> CatalogueRelease:
         """Write the chunks of a packed catalogue and read them all back."""
         sha = sha256(packed).hexdigest()
@@ -119,39 +103,6 @@ class Writer:
         if any(self.client.get(self.keys.catalogue(sha, number)) != part for number, part in enumerate(parts)):
             raise TemporaryError(f"catalogue {sha[:12]} does not read back as written; nothing was switched")
         return CatalogueRelease(sha, len(parts), len(packed), n_items, dictionary, as_of)
-
-    def clean(self, release: Release | None) -> list[str]:
-        """Unlink every registered load that the release neither serves nor keeps; returns what was removed."""
-        kept = release.kept() if release else set()
-        if release:
-            kept.add(f"catalogue:{release.catalogue.sha}")
-        dead = [
-            (name.decode(), raw)
-            for name, raw in self.client.hgetall(self.keys.loads).items()
-            if name.decode() not in kept
-        ]
-        for name, raw in dead:
-            self.heartbeat()
-            if name.startswith("catalogue:"):
-                self.expire_catalogue(name.removeprefix("catalogue:"), orjson.loads(raw)["n_chunks"])
-            else:
-                self.unlink(tag_of(name))
-            self.client.hdel(self.keys.loads, name)
-        return [name for name, _ in dead]
-
-    def expire_catalogue(self, sha: str, n_chunks: int) -> None:
-        for number in range(n_chunks):
-            self.client.expire(self.keys.catalogue(sha, number), CATALOGUE_GRACE_S)
-
-    def unlink(self, tag: str) -> None:
-        """Unlink the keys of a generation, each list after the keys it names."""
-        for number in numbers_of(self.client, self.keys, tag):
-            self.heartbeat()
-            pipe = self.client.pipeline(transaction=False)
-            for name in self.listed(tag, number) or ():
-                pipe.unlink(name)
-            pipe.execute()
-            self.client.unlink(self.keys.index(tag, number))
 
 
 def summed(receipts: list[Receipt]) -> Loaded:

@@ -79,7 +79,8 @@ def run_step(of: Job, lineage: Lineage, spark: Callable, watch: MemoryWatch | No
         compute(of, first, spark, watch)
     manifest = compute(of, lineage, spark, watch)
     seconds = f"{manifest.measured['seconds']:.1f} s"
-    return f"{of.name}: {describe_rows(manifest)} in {seconds}, version {version}{describe_warnings(manifest)}"
+    ending = describe_engine(manifest) + describe_warnings(manifest)
+    return f"{of.name}: {describe_rows(manifest)} in {seconds}, version {version}{ending}"
 
 
 def compute(of: Job, lineage: Lineage, spark: Callable, watch: MemoryWatch | None) -> Manifest:
@@ -105,12 +106,24 @@ def compute(of: Job, lineage: Lineage, spark: Callable, watch: MemoryWatch | Non
 
 
 def means(of: Job, lineage: Lineage, spark: Callable) -> Means:
-    room = kernel_bytes(lineage.settings.resources, beside_spark=getattr(spark, "started", True))
-    return Means(room, lambda table: read_spark(table, of, lineage, lineage.window_start(of), spark()))
+    wanted, started = lineage.settings.resources, getattr(spark, "started", True)
+    rooms = kernel_bytes(wanted, beside_spark=started), kernel_bytes(wanted, beside_spark=True)
+    return Means(*rooms, lambda table: read_spark(table, of, lineage, lineage.window_start(of), spark()))
 
 
 def describe_rows(manifest: Manifest) -> str:
     return ", ".join(f"{manifest.rows(table):,} {table}" for table in manifest.files)
+
+
+def describe_engine(manifest: Manifest) -> str:
+    """Of several engines the one that was chosen, and why."""
+    chosen = manifest.measured
+    if "engine" not in chosen:
+        return ""
+    part = (
+        "" if chosen.get("share_of_users", 1) == 1 else f", the rest from {chosen['share_of_users']:.0%} of the users"
+    )
+    return f"; by {chosen['engine']}: {chosen['why']} ({chosen['estimate_mb']:,} MiB of memory estimated){part}"
 
 
 def describe_warnings(manifest: Manifest) -> str:

@@ -1,11 +1,14 @@
 """What the lake holds for a publish: generations and the catalogue, only as the gate has passed them."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 
-from jobs.rim.errors import GateRefused
+from jobs.rim.errors import GateRefused, TemporaryError, UsageError
+from jobs.rim.history import History, Origin, Run
 from jobs.rim.lake import Lake
 from jobs.rim.lineage import Lineage
 from jobs.rim.manifest import DataFile, Manifest, iso
@@ -35,7 +38,10 @@ KINDS_OF = {"similar": ("viewed_together", "bought_together"), "bought_together"
 
 @dataclass(frozen=True)
 class Generation:
-    """One generation to publish; ``entries`` gives its keys and packed values, or its slates, afresh each time."""
+    """One generation to publish; ``entries`` gives its keys and packed values, or its slates, afresh each time.
+
+    ``origin`` says how the lake makes it again, where it came from one.
+    """
 
     surface: str
     name: str
@@ -43,17 +49,22 @@ class Generation:
     generated_at: str
     dictionary: int
     entries: Callable[[], Entries | SlateFiles]
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """Everything one publish needs; ``catalogue()`` packs the items as known at ``as_of``."""
+    """Everything one publish needs; ``catalogue()`` packs the items as known at ``as_of``.
+
+    ``named``: somebody asked for these very generations, so that they go live though what is live is newer.
+    """
 
     generations: tuple[Generation, ...]
     as_of: str
     dictionary: int
     key_version: int
     catalogue: Callable[[], bytes]
+    named: bool = False
 
 
 def read_shelf(lineage: Lineage, surfaces: tuple[str, ...], keys: Keys) -> Shelf:
@@ -66,13 +77,65 @@ def read_shelf(lineage: Lineage, surfaces: tuple[str, ...], keys: Keys) -> Shelf
     wanted = dict.fromkeys(table for surface in surfaces for table in TABLES_OF[surface])
     manifests = {table: passed(lineage, table) for table in wanted}
     generations = tuple(generation(lineage, surface, manifests, keys) for surface in surfaces)
-    n_items = lineage.batches[-1].n_items
+    n_items, key_version = lineage.batches[-1].n_items, lineage.settings.identity.key_version
+    catalogue = catalogue_at(lineage.lake, lineage.snapshot, lineage.as_of, n_items)
+    return Shelf(generations, iso(lineage.as_of), n_items, key_version, catalogue)
+
+
+def recorded_shelf(history: History, names: Iterable[str], keys: Keys) -> Shelf:
+    """The generations of these ids once more, out of the runs they were made of: nothing is computed or judged again.
+
+    Packed by a newer codec, a generation has another id.
+
+    Raises:
+        UsageError: nobody published such a generation out of this lake, or two are of one surface.
+        TemporaryError: a run it was made of, or a file of one, is not in the lake any more.
+    """
+    origins = [history.origin(name) for name in dict.fromkeys(names)]
+    if len({origin.surface for origin in origins}) < len(origins):
+        raise UsageError("two generations of one surface; allowed: one of each")
+    generations = tuple(repacked(origin, history.lake, keys) for origin in origins)
+    last = max(origins, key=lambda origin: (origin.dictionary, origin.as_of))
+    moment = datetime.fromisoformat(last.as_of)
+    catalogue = catalogue_at(history.lake, last.snapshot, moment, last.dictionary)
+    return Shelf(generations, last.as_of, last.dictionary, last.key_version, catalogue, named=True)
+
+
+def with_lost(shelf: Shelf, fresh: list[Generation], lost: list[Shelf]) -> Shelf:
+    """What is fresh of a shelf, with what else must be loaded; the catalogue is the one that knows most."""
+    most = max([shelf, *lost], key=lambda part: (part.dictionary, part.as_of))
+    generations = [*fresh, *(generation for part in lost for generation in part.generations)]
+    slates = [part for part in lost for generation in part.generations if generation.surface == "for_you"]
+    key_version = (slates or [shelf])[0].key_version
+    return replace(most, generations=tuple(generations), key_version=key_version, named=shelf.named)
+
+
+def repacked(origin: Origin, lake: Lake, keys: Keys) -> Generation:
+    files = {table: run.manifest(lake).files[table] for table, run in origin.runs.items()}
+    every = [file for table in files for file in files[table]]
+    require_files(lake, origin.generation, every)
+    name = generation_id(origin.surface, origin.as_of, every, origin.dictionary, origin.key_version)
+    entries = entries_of(lake, origin.surface, files, keys, tag_of(name))
+    again = replace(origin, generation=name)
+    return Generation(origin.surface, name, origin.as_of, origin.generated_at, origin.dictionary, entries, again)
+
+
+def require_files(lake: Lake, generation: str, files: list[DataFile]) -> None:
+    """Raise TemporaryError for a file that is not there, before anything is loaded."""
+    found = lake.store.fs.get_file_info([lake.store.path(file.path) for file in files])
+    gone = [file.path for file, info in zip(files, found, strict=True) if info.type != pafs.FileType.File]
+    if gone:
+        raise TemporaryError(f"{generation}: {gone[0]} is not in the lake any more ({len(gone)} of {len(files)} files)")
+
+
+def catalogue_at(lake: Lake, snapshot: int, as_of: datetime, n_items: int) -> Callable[[], bytes]:
+    """How to pack the catalogue of a snapshot, the items as known at a moment."""
 
     def catalogue() -> bytes:
-        items = lineage.lake.current("items", lineage.snapshot, lineage.as_of)
-        return pack_catalogue(catalogue_rows(lineage.lake.dictionary(lineage.snapshot), items), n_items)
+        items = lake.current("items", snapshot, as_of)
+        return pack_catalogue(catalogue_rows(lake.dictionary(snapshot), items), n_items)
 
-    return Shelf(generations, iso(lineage.as_of), n_items, lineage.settings.identity.key_version, catalogue)
+    return catalogue
 
 
 def passed(lineage: Lineage, table: str) -> Manifest:
@@ -94,7 +157,10 @@ def generation(lineage: Lineage, surface: str, manifests: Mapping[str, Manifest]
     name = generation_name(lineage, surface, files)
     made = max(manifests[table].created_at for table in files)
     entries = entries_of(lineage.lake, surface, files, keys, tag_of(name))
-    return Generation(surface, name, iso(lineage.as_of), made, lineage.batches[-1].n_items, entries)
+    n_items, key_version = lineage.batches[-1].n_items, lineage.settings.identity.key_version
+    runs = {table: Run.of(manifests[table]) for table in files}
+    origin = Origin(name, surface, iso(lineage.as_of), made, n_items, key_version, lineage.snapshot, runs)
+    return Generation(surface, name, iso(lineage.as_of), made, n_items, entries, origin)
 
 
 def generation_name(lineage: Lineage, surface: str, files: Mapping[str, list[DataFile]]) -> str:

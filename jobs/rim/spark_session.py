@@ -138,6 +138,7 @@ def spark_options(settings: Settings, quick: bool = False) -> dict[str, str]:
     jvm = [*QUIET_JVM, DEEP_STACKS, *(QUICK_JVM if quick else ())]
     options = {
         "spark.driver.memory": f"{heap_mb(settings.resources)}m",
+        "spark.driver.maxResultSize": "0",  # what is brought here was planned to fit; the memory watch guards the rest
         "spark.driver.extraJavaOptions": " ".join([*jvm, f'-Djava.io.tmpdir="{folder / "tmp"}"']),
         "spark.local.dir": str(folder / "local"),
         "spark.sql.warehouse.dir": (folder / "warehouse").as_uri(),

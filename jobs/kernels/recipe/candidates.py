@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
+from jobs.kernels.compiled import kernel
 from jobs.kernels.recipe.affinities import AFFINITY_NAMES, affinities
 from jobs.kernels.recipe.describe import ITEM_NAMES, USER_NAMES, describe_users
 from jobs.kernels.recipe.model import N_CANDIDATES, N_RANKED, Model, lengths
@@ -92,7 +93,25 @@ def unseen(scores: np.ndarray, owned: tuple[np.ndarray, np.ndarray], warm: np.nd
 
 def best_columns(scores: np.ndarray, n: int) -> np.ndarray:
     """The ``n`` highest columns of each row, highest first; of equals the lower column first."""
-    n = min(n, scores.shape[1])
-    found = np.sort(np.argpartition(-scores, n - 1, axis=1)[:, :n], axis=1)
-    order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1)
+    found = np.empty((len(scores), min(n, scores.shape[1])), np.int64)
+    fill_best(np.ascontiguousarray(scores), found)
+    return found
+
+
+@kernel
+def fill_best(scores, found):
+    """Row by row one pass: most columns are below the worst of those kept so far."""
+    n = found.shape[1]
+    best = np.empty(n, scores.dtype)
+    for row in range(len(scores)):
+        size = 0
+        for column in range(scores.shape[1] if n else 0):
+            value = scores[row, column]
+            if size == n and not value > best[n - 1]:
+                continue
+            place = size if size < n else n - 1
+            size = min(size + 1, n)
+            while place > 0 and value > best[place - 1]:
+                best[place], found[row, place] = best[place - 1], found[row, place - 1]
+                place -= 1
+            best[place], found[row, place] = value, column

@@ -38,8 +38,8 @@ class NewItems:
         cells = sp.vstack(found, format="csr").tocoo()
         best = np.zeros(people.n_users)
         np.maximum.at(best, cells.row, cells.data)
-        spoken = people.by_time[cells.row].multiply(self.weights.T.tocsr()[cells.col])
-        return cells.row, self.item_idx[cells.col], cells.data / best[cells.row], strongest(spoken.tocsr())
+        reason = strongest(people.by_time, self.weights, cells.row, cells.col)
+        return cells.row, self.item_idx[cells.col], cells.data / best[cells.row], reason
 
     def cells(self, user: np.ndarray, item_idx: np.ndarray, n_users: int) -> sp.csr_matrix:
         """``(n_users, n_new)``: 1 for each pair of a user and a new item."""

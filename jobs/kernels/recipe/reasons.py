@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from jobs.kernels.because import gram, solved, strongest_reasons
+from jobs.kernels.compiled import kernel
 from jobs.kernels.recipe.candidates import Slice
 from jobs.kernels.recipe.model import FAR, Model
 from jobs.kernels.recipe.people import DAY_S, People
@@ -39,23 +40,41 @@ def reasons(model: Model, people: People, user: np.ndarray, item: np.ndarray, sp
 
 
 def by_neighbors(source: ByNeighbors, _: Model, people: People, user: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """Ties: the lower item."""
-    towards = source.weights.T.tocsr()[item]
-    return strongest(people.history(source.history)[user].multiply(towards).tocsr())
+    return strongest(people.history(source.history), source.weights, user, item)
 
 
-def strongest(contributions: sp.csr_matrix) -> np.ndarray:
-    """The column of the greatest cell above 0 of each row, -1 where there is none."""
-    contributions.sort_indices()
-    filled = np.flatnonzero(np.diff(contributions.indptr))
-    found = np.full(contributions.shape[0], NOBODY, np.int64)
-    if len(filled):
-        begins = contributions.indptr[filled]
-        greatest = np.maximum.reduceat(contributions.data, begins)
-        cells = np.flatnonzero(contributions.data == np.repeat(greatest, np.diff(contributions.indptr)[filled]))
-        first = cells[np.searchsorted(cells, begins)]
-        found[filled] = np.where(greatest > 0, contributions.indices[first], NOBODY)
+def strongest(history: sp.csr_matrix, weights: sp.csr_matrix, user: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Of each user, rising, and column of ``weights``: the item whose value in the user's history times its weight for
+    the column is the greatest above 0, of equals the lowest; -1 where none is.
+    """
+    found = np.full(len(user), NOBODY, np.int64)
+    bounds = np.flatnonzero(np.diff(user, prepend=NOBODY, append=NOBODY))
+    position = np.full(weights.shape[1], NOBODY)
+    tell_strongest(*arrays(history), *arrays(weights), np.asarray(user), np.asarray(other), bounds, position, found)
     return found
+
+
+def arrays(matrix: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Begins, columns and values, of the types the loop is compiled for."""
+    parts = ((matrix.indptr, np.int32), (matrix.indices, np.int32), (matrix.data, np.float32))
+    return tuple(np.require(part, kind, "C") for part, kind in parts)
+
+
+@kernel
+def tell_strongest(own_at, own, values, weight_at, column, weights, user, other, bounds, position, found):
+    """``bounds`` are where each user's rows begin, and the end: a user's own items are gone through once."""
+    best = np.zeros(len(user), np.float32)
+    for some in range(len(bounds) - 1):
+        begin, end = bounds[some], bounds[some + 1]
+        for row in range(begin, end):
+            position[other[row]] = row
+        for at in range(own_at[user[begin]], own_at[user[begin] + 1]):
+            for cell in range(weight_at[own[at]], weight_at[own[at] + 1]):
+                row = position[column[cell]]
+                if row != NOBODY and values[at] * weights[cell] > best[row]:
+                    best[row], found[row] = values[at] * weights[cell], own[at]
+        for row in range(begin, end):
+            position[other[row]] = NOBODY
 
 
 def by_factors(source: ByFactors, model: Model, people: People, user: np.ndarray, item: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -121,9 +122,15 @@ class Stored:
 
     def codes(self, item_idx: np.ndarray) -> np.ndarray:
         """The item codes, -1 for items nobody had taken."""
-        place = np.minimum(np.searchsorted(self.item_idx, item_idx), max(len(self.item_idx) - 1, 0))
-        known = self.item_idx[place] == item_idx if len(self.item_idx) else np.zeros(len(item_idx), bool)
-        return np.where(known, place, -1)
+        inside = (item_idx >= 0) & (item_idx < len(self._code_of))
+        return np.where(inside, self._code_of[np.where(inside, item_idx, -1)], -1)
+
+    @cached_property
+    def _code_of(self) -> np.ndarray:
+        """By item_idx, whose numbers leave few gaps: a search in twenty million places takes seconds."""
+        found = np.full(self.item_idx.max(initial=0) + 1, -1, np.int64)
+        found[self.item_idx] = np.arange(len(self.item_idx))
+        return found
 
     def with_users(self, vectors: Mapping[str, np.ndarray]) -> Model:
         """The model for a block of users with these vectors, by the names in ``by_vector``, in that order."""

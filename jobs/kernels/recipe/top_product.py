@@ -43,7 +43,11 @@ def strongest(left_at, left_of, left_value, right_at, right_of, right_value, n_c
     """Of the rows ``[begin, end)``: how many cells are kept, and their columns and values."""
     counts, size = np.zeros(end - begin, np.int64), 0
     columns, values = np.empty((end - begin) * n, np.int32), np.empty((end - begin) * n, np.float32)
-    total, seen, touched = np.zeros(n_columns, np.float32), np.zeros(n_columns, np.bool_), np.empty(n_columns, np.int32)
+    total, seen, touched = (
+        np.zeros(n_columns, np.float32),
+        np.zeros(n_columns, np.bool_),
+        np.empty(n_columns + 1, np.int32),
+    )
     for row in range(begin, end):
         cost = 0
         for at in range(left_at[row], left_at[row + 1]):
@@ -55,18 +59,20 @@ def strongest(left_at, left_of, left_value, right_at, right_of, right_value, n_c
             for place in range(right_at[left_of[at]], right_at[left_of[at] + 1]):
                 column = right_of[place]
                 total[column] += weight * right_value[place]
-                if few and not seen[column]:
-                    seen[column] = True
-                    touched[n_touched] = column
-                    n_touched += 1
+                touched[n_touched] = column  # overwritten unless it is new: nothing branches, nothing is guessed wrong
+                n_touched += not seen[column]
+                seen[column] = True
         if not few:
             n_touched = n_columns
         total[row] = 0 if row < n_columns else total[row]
-        kept = 0
+        best, strength = columns[size : size + n], values[size : size + n]  # a view for each cell would cost more
+        kept, least = 0, np.float32(0)
         for at in range(n_touched):
             column = touched[at] if few else at
-            if total[column] != 0:
-                kept = keep(columns[size : size + n], values[size : size + n], kept, column, total[column])
+            value = total[column]
+            if value != 0 and (kept < n or abs(value) >= least):
+                kept = keep(best, strength, kept, column, value)
+                least = abs(strength[0]) if kept == n else least
             total[column], seen[column] = 0, False
         counts[row - begin] = kept
         size += kept
