@@ -1,8 +1,8 @@
 """What the gate saw of the generations that are live or kept: JSON beside the release, for the console and for people.
 
 Version 1: ``{"version": 1, "generations": {generation: {table: {"run", "statistics": {name: [seen, least, greatest]},
-"warnings": [text]}}}}``; least and greatest are null where there is no such bound. A few kilobytes a generation. Nothing
-depends on it: where it is missing or cannot be read, no answer changes.
+"warnings": [text]}}}}``; least and greatest are null where there is no such bound. A few kilobytes a generation.
+Nothing depends on it: where it is missing or cannot be read, no answer changes.
 """
 
 from collections.abc import Mapping

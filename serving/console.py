@@ -146,6 +146,7 @@ def release_state(release: Release, now: float) -> dict[str, Any]:
     return {
         "epoch": release.epoch,
         "released_at": release.released_at,
+        "age_s": since(release.released_at, now),
         "key_version": release.key_version,
         "n_keys": keys.total(),
         "surfaces": surfaces,
@@ -157,6 +158,10 @@ def surface_state(entry: Published, now: float) -> dict[str, Any]:
         "generation": entry.base,
         "as_of": entry.as_of,
         "generated_at": entry.generated_at,
-        "age_s": max(0, int(now - parse_time(entry.generated_at).timestamp())),
+        "age_s": since(entry.generated_at, now),
         "n_keys": entry.n_keys,
     }
+
+
+def since(text: str, now: float) -> int:
+    return max(0, int(now - parse_time(text).timestamp()))

@@ -1,6 +1,6 @@
 """The console's numbers in words: what is wrong, the figures on top, and the tables below.
 
-A table is its columns and rows of cells; a cell is a text, or a text with a share to draw. The first cell names its row.
+A table is its columns and rows of cells; a cell is a text, or a text with a share to draw. The first names its row.
 """
 
 from collections.abc import Mapping
@@ -9,39 +9,36 @@ from typing import Any
 from schemas.words import RUNGS, age
 
 State = Mapping[str, Any]
-NONE = "–"
+NONE = "–"  # noqa: RUF001
 SURFACES = {
     "for_you": "For you",
     "similar": "Similar",
     "bought_together": "Bought together",
     "trending": "Trending",
 }
+LIVE = ("Surface", "Generation", "Knows all before", "Made", "Keys", "Kept besides")
+TRAFFIC = ("Surface", "Answers", "p50, ms", "p95, ms", "p99, ms")
+TIERS = ("Rung", "Lists", "Share")
 
 
 def alarms(state: State, stale_s: int) -> list[str]:
     """A line for each thing that is not as it should be, the worst first."""
     service, release = state["service"], state["release"]
-    lately = state["recent"] or state["since_start"]
-    when = f"in the last {lately['seconds']:.0f} s" if state["recent"] else "since the service started"
-    return [
-        line
-        for wrong, line in (
-            (release is None, "Nothing was published yet: run `nightshelf publish` (or `make run`)."),
-            (service["redis_away"], "Redis is away: answers come from copies, what people have seen is not left out."),
-            (service["lost"], "Redis answers, but what was published is gone from it: publish again."),
-            (service["breaker_open"], f"{service['breaker_open']} of {service['workers']} workers do not ask Redis."),
-            (
-                service["workers"] < service["workers_wanted"],
-                f"Of {service['workers_wanted']} workers {service['workers']} are there.",
-            ),
-            (len(service["epochs"]) > 1, f"Workers answer from different releases: {by_epoch(service)}."),
-            (lately["failed"], f"{lately['failed']:,} requests failed (500) {when}: the log says why."),
-            (lately["shed"], f"{lately['shed']:,} requests were refused, for others waited too long, {when}."),
-            (service["refused"] and not service["redis_away"], f"The worker says: {service['refused']}"),
-            (old(release, stale_s), f"Older than {age(stale_s)}: {', '.join(old(release, stale_s))}."),
-        )
-        if wrong
-    ]
+    n, lately, aged = service["workers"], state["recent"] or state["since_start"], old(release, stale_s)
+    when = f"in the last {lately['seconds']:.0f} s" if state["recent"] else "since the start"
+    found = (
+        (release is None, "Nothing was published yet: run `nightshelf publish` (or `make run`)."),
+        (service["redis_away"], "Redis is away: answers come from copies, what people have seen is not left out."),
+        (service["lost"], "Redis answers, but what was published is gone from it: publish again."),
+        (service["breaker_open"], f"{service['breaker_open']} of {n} workers do not ask Redis."),
+        (n < service["workers_wanted"], f"Of {service['workers_wanted']} workers {n} are there."),
+        (len(service["epochs"]) > 1, f"Workers answer from different releases: {by_epoch(service)}."),
+        (lately["failed"], f"{lately['failed']:,} requests failed (500) {when}: the log says why."),
+        (lately["shed"], f"{lately['shed']:,} requests were refused {when}: others waited too long already."),
+        (service["refused"] and not service["redis_away"], f"A worker says: {service['refused']}"),
+        (aged, f"Older than {age(stale_s)} (serving.stale_after_hours): {', '.join(aged)}."),
+    )
+    return [line for wrong, line in found if wrong]
 
 
 def by_epoch(service: State) -> str:
@@ -67,44 +64,39 @@ def figures(state: State) -> list[dict[str, str]]:
     """The few numbers one looks at first."""
     release, service, lately = state["release"], state["service"], state["recent"]
     ages = [found["age_s"] for found in release["surfaces"].values()] if release else []
-    told = state["recent"] or state["since_start"]
-    slowest = [found["p99_ms"] for found in told["surfaces"].values() if found["p99_ms"] is not None]
-    rate = sum(found["answers"] for found in lately["surfaces"].values()) / lately["seconds"] if lately else None
+    surfaces = (lately or state["since_start"])["surfaces"].values()
+    slowest = max((found["p99_ms"] for found in surfaces if found["p99_ms"] is not None), default=None)
+    rate = sum(found["answers"] for found in surfaces) / lately["seconds"] if lately else None
     within = f"last {lately['seconds']:.0f} s" if lately else "since the start"
     redis = "away" if service["redis_away"] else "emptied" if service["lost"] else "answers"
-    return [
-        figure(
-            "Release", f"{release['epoch']:,}" if release else NONE, f"of {release['released_at']}" if release else ""
-        ),
-        figure("Oldest list", age(max(ages)) if ages else NONE, f"youngest {age(min(ages))}" if ages else ""),
-        figure("Answers a second", NONE if rate is None else f"{rate:,.1f}", "lists, " + within if lately else "wait"),
-        figure("p99, slowest surface", ms(max(slowest, default=None)), within),
-        figure("Workers", f"{service['workers']} of {service['workers_wanted']}", f"{service['in_flight']} in flight"),
-        figure("Redis", redis, f"breaker opened {service['breaker_opened']:,} times"),
-    ]
-
-
-def figure(name: str, value: str, note: str) -> dict[str, str]:
-    return {"name": name, "value": value, "note": note}
+    told = (
+        ("Release", str(release["epoch"]), f"switched {age(release['age_s'])} ago")
+        if release
+        else ("Release", NONE, ""),
+        ("Oldest list", age(max(ages)) if ages else NONE, f"youngest {age(min(ages))}" if ages else ""),
+        ("Answers a second", NONE if rate is None else f"{rate:,.1f}", within if lately else "counting"),
+        ("Slowest p99", NONE if slowest is None else f"{ms(slowest)} ms", within),
+        ("Workers", f"{service['workers']} of {service['workers_wanted']}", f"{service['in_flight']} in flight"),
+        ("Redis", redis, f"breakers opened {service['breaker_opened']:,} times"),
+    )
+    return [{"name": name, "value": value, "note": note} for name, value, note in told]
 
 
 def panels(state: State) -> list[dict[str, Any]]:
     recent, start = state["recent"], state["since_start"]
     heading = f"Last {recent['seconds']:.0f} s" if recent else "Last minute"
+    estimated = "All workers together; times are estimated from histograms."
     return [
-        panel(
-            "surfaces", "Live now", ("Surface", "Generation", "Knows all before", "Made", "Keys", "Kept"), live(state)
-        ),
-        panel("recent", heading, TRAFFIC, traffic(recent), "Of all workers; times estimated from histograms."),
-        panel("start", "Since the start", TRAFFIC, traffic(start)),
-        panel("tiers", "Which rung answered", ("Rung", "Lists", "Share"), tier_rows(recent or start), heading),
+        panel("surfaces", "Live now", LIVE, live(state)),
+        panel("recent", heading, TRAFFIC, traffic(recent), estimated),
+        panel("start", "Since the start", TRAFFIC, traffic(start), estimated),
         panel("service", "Service", (), service_rows(state)),
         panel("catalogue", "Catalogue", (), catalogue_rows(state["catalogue"])),
+        panel(
+            "tiers", "Which rung answered", TIERS, tier_rows(recent or start), heading if recent else "Since the start"
+        ),
         *gate_panels(state["gate"]),
     ]
-
-
-TRAFFIC = ("Surface", "Answers", "p50", "p95", "p99")
 
 
 def panel(name: str, title: str, columns: tuple, rows: list, note: str = "") -> dict[str, Any]:
@@ -117,7 +109,7 @@ def live(state: State) -> list[list]:
         [
             surface_name(name),
             found["generation"] + (" (pinned)" if found["generation"] in found["pinned"] else ""),
-            found["as_of"],
+            moment(found["as_of"]),
             f"{age(found['age_s'])} ago",
             f"{found['n_keys']:,}",
             ", ".join(found["kept"]) or NONE,
@@ -168,7 +160,7 @@ def catalogue_rows(found: State | None) -> list[list]:
         ["Brought back since", f"{found['brought_back']:,}"],
         ["Promotions now", f"{found['promotions_now']:,} of {found['promotions']:,}"],
         ["Categories, trending segments", f"{found['categories']:,}, {found['segments']:,}"],
-        ["Known as of", found["as_of"]],
+        ["Known as of", moment(found["as_of"])],
     ]
 
 
@@ -208,4 +200,9 @@ def number(value: float | None) -> str:
 
 
 def ms(value: float | None) -> str:
-    return NONE if value is None else f"{value:,.1f} ms"
+    return NONE if value is None else f"{value:,.1f}"
+
+
+def moment(text: str) -> str:
+    """A time of the release, to the minute."""
+    return f"{text[:16].replace('T', ' ')} UTC"

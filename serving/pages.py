@@ -1,7 +1,7 @@
 """Pages for people: the shop at /, the console at /console. Templates and files are this package's own.
 
-Nothing in them comes from elsewhere, and no script or style stands within a page, so the policy sent along forbids both:
-a title that holds markup is shown as text, and could not run if it were not.
+Nothing in them comes from elsewhere, and no script or style stands within a page, so the policy sent along forbids
+both: a title that holds markup is shown as text, and could not run if it were not.
 """
 
 from importlib.resources import files

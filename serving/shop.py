@@ -61,7 +61,7 @@ class Shop:
             return 503, empty | {"trouble": str(error)}
 
     def wanted(self, query: str) -> Wanted:
-        """Raise Refused for a wrong value; fields it does not know are overlooked: addresses get marked for tracking."""
+        """Raise Refused for a wrong value; unknown fields are overlooked: others mark addresses with theirs."""
         found = {name: short(name, text) for name, text in pairs(query) if name in FIELDS}
         n = found.pop("n", "")
         return Wanted(n=self.forms.count(n) if n else self.forms.default_n, **found)
