@@ -1,10 +1,13 @@
 """A real Chromium without a window, spoken to by its own protocol over a pipe: no driver, no package, no port."""
 
+import fcntl
 import json
 import os
 import select
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from base64 import b64decode
@@ -19,6 +22,10 @@ OPTIONS = (
     "--disable-extensions", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--remote-debugging-pipe",
 )  # fmt: skip
+
+AS_3_AND_4 = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
 
 
 def executable() -> str | None:
@@ -133,27 +140,34 @@ def browser() -> Iterator[Browser]:
     program = executable()
     if program is None:
         raise RuntimeError(f"no browser on PATH: one of {', '.join(NAMES)}")
-    from_us, to_them = os.pipe()  # it reads what we write
-    from_them, to_us = os.pipe()
     with tempfile.TemporaryDirectory(prefix="ns-chromium-", ignore_cleanup_errors=True) as profile:
-        command = [program, *OPTIONS, f"--user-data-dir={profile}"]
-        pipes = f'exec "$@" 3<&{from_us} 4>&{to_us}'
+        process, read, write = start([program, *OPTIONS, f"--user-data-dir={profile}"])
+        try:
+            yield Browser(read, write)
+        finally:
+            os.close(write)  # it ends when nobody speaks to it any more
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            os.close(read)
+
+
+def start(command: list[str]) -> tuple[subprocess.Popen, int, int]:
+    """A process that reads commands from its descriptor 3 and answers on 4; where we read and write."""
+    theirs_in, write = os.pipe()
+    read, theirs_out = os.pipe()
+    high = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs_in, theirs_out)]
+    try:
         process = subprocess.Popen(
-            ["sh", "-c", pipes, "sh", *command],
-            pass_fds=(from_us, to_us),
+            [sys.executable, "-I", "-S", "-c", AS_3_AND_4, *map(str, high), *command],
+            pass_fds=high,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        os.close(from_us)
-        os.close(to_us)
-        try:
-            yield Browser(from_them, to_them)
-        finally:
-            os.close(to_them)  # it ends when nobody speaks to it any more
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
-                process.wait()
-            os.close(from_them)
+    finally:
+        for end in (theirs_in, theirs_out, *high):
+            os.close(end)
+    return process, read, write

@@ -71,7 +71,7 @@ def shelf(as_of: str) -> Shelf:
     def entries(surface: str, tag: str):
         if surface == "for_you":
             n = len(slate)
-            reasons = [(0, 3, 27, 9)[place % 4] if place % 5 else -1 for place in range(n)]
+            reasons = [(0, 3, 27, 5)[place % 4] if place % 5 else -1 for place in range(n)]
             told = pack_list(slate, [float(n - k) for k in range(n)], [sources[k % 4] for k in range(n)], reasons)
             yield from ((KEYS.slate(user(name), tag), told) for name in ("ann", "u000796"))
             yield KEYS.seen(user("ann"), tag), pack_ids([20, 21])
