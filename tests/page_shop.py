@@ -130,7 +130,7 @@ class Served:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self.url + path, timeout=10) as reply:
             return reply.read()
 
-    def wait(self, ready, seconds: float = 30) -> None:
+    def wait(self, ready, seconds: float = 120) -> None:
         """Until ``ready()`` is true; a service that cannot be reached is not."""
         deadline = time.monotonic() + seconds
         while True:
