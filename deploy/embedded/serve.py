@@ -1,4 +1,4 @@
-"""``make serve``: the API on the release of the last run, until Ctrl-C."""
+"""``make serve``: the API and its pages on the release of the last run, until Ctrl-C."""
 
 import json
 import os
@@ -26,10 +26,7 @@ def main() -> int:
     people = known_people(release, env)
     env["NIGHTSHELF_SERVING__EXAMPLE_USERS"] = json.dumps(people)
     with house.lock("make serve", shared=True), redis.kept(env) as ensure, serving(env, port) as url:
-        print(f"Serving at {url} until Ctrl-C. In a browser:", flush=True)
-        print(f"  {url}/  a shop: a person's slate with its reasons, similar items, what rises", flush=True)
-        print(f"  {url}/console  the release, the gate's numbers, tiers and latencies", flush=True)
-        print("Or by HTTP:", flush=True)
+        print(f"Serving at {url} until Ctrl-C: a shop page there, the operator's at {url}/console. Or try:", flush=True)
         for person in people:
             print(f"  {url}/v1/users/{quote(person, safe='')}/recommendations", flush=True)
         print(f"  {url}/v1/trending\n  {url}/v1/release", flush=True)
