@@ -72,7 +72,8 @@ def test_readable_in_each_scheme_and_width(shop, page, path):
         page.open(shop.url + path)
         assert page.run("[document.documentElement.scrollWidth, document.body.scrollWidth]") == [width, width]
         assert page.run(POOR) == []
-        small = "[...document.querySelectorAll('nav a, button, input:not([type=hidden]), select')].filter((n) => n.offsetHeight < 44).length"
+        touched = "nav a, button, input:not([type=hidden]), select"
+        small = f"[...document.querySelectorAll('{touched}')].filter((n) => n.offsetHeight < 44).length"
         assert page.run(small) == 0  # for a finger
         grounds.add((dark, page.run("getComputedStyle(document.body).backgroundColor")))
     assert len(grounds) == 2
