@@ -215,13 +215,13 @@ def paths(n_users: int, seed: int = 3) -> Iterator[str]:
             yield "/v1/trending?n=20"
 
 
-def run(name: str, seconds: float, rate: float, workers: int) -> tuple[Told, float | None]:
-    """One fault on a stage of its own; what was told, and the seconds until the last answer from a copy."""
+def run(name: str, seconds: float, rate: float, workers: int, **times: str) -> tuple[Told, float | None]:
+    """One fault: what was told, and the seconds to the last answer from a copy. ``times`` are settings as variables."""
     begin, end = FAULTS[name]
     with ExitStack() as stack:
-        stage = staged(name, workers, stack)
+        stage = staged(name, workers, stack, times)
         drivers = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
-        drivers.submit(int).result()  # it takes a while to be there
+        drivers.submit(drive, stage.settings.serving.port, rate, 0.0, N_USERS).result()  # it takes a while to be there
         clock = [threading.Timer(seconds * 0.2, begin, [stage]), threading.Timer(seconds * 0.6, end, [stage])]
         for timer in clock:
             timer.start()
@@ -239,7 +239,7 @@ def drive(port: int, rate: float, seconds: float, n_users: int) -> Told:
     return Load(port, paths(n_users)).open(rate, seconds)
 
 
-def staged(name: str, workers: int, stack: ExitStack) -> Stage:
+def staged(name: str, workers: int, stack: ExitStack, times: dict[str, str]) -> Stage:
     """Redis, filled, and the API over it, warm."""
     store = Store().start()
     stack.callback(store.close)
@@ -255,7 +255,7 @@ def staged(name: str, workers: int, stack: ExitStack) -> Stage:
     shelves = Shelves(N_ITEMS, N_USERS)
     with store.client() as client:
         publish(shelves.release(), settings, client)
-    env = environment(settings, NIGHTSHELF_REDIS__REPLICA_URLS=json.dumps(urls))
+    env = environment(settings, NIGHTSHELF_REDIS__REPLICA_URLS=json.dumps(urls), **times)
     api = stack.enter_context(running([sys.executable, "-m", "serving"], env))
     port = settings.serving.port
     wait_for(f"http://127.0.0.1:{port}/readyz")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 HOST = "127.0.0.1"
 MOST_CONNECTIONS = 512
-LOST_S = 5.0  # a request without an answer for so long is an error
+LOST_S = 10.0  # a request without an answer for so long is an error
 TIER, DEGRADED = b'"tier":"', b'"degraded":true'
 USERS, UNKNOWN = 100_000, 0.05
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-REDIS_URL = r"^(rediss?|unix|sentinel|rediss?\+cluster)://"
+REDIS_URL = r"^((rediss?|unix)://|sentinel://[^/]+/[^/?#]+$|rediss?\+cluster://[^/]+$)"
 
 
 class SettingsError(ValueError):
@@ -145,7 +145,8 @@ class Gate(Section):
 class Redis(Section):
     url: str = Field(
         pattern=REDIS_URL,
-        description="text that begins with redis://, rediss://, unix://, sentinel:// or redis+cluster://",
+        description="text that begins with redis://, rediss://, unix://, or reads sentinel://hosts/service or "
+        "redis+cluster://hosts",
     )
     namespace: str = Field(
         pattern=r"^[a-z][a-z0-9_-]{0,31}$",

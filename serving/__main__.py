@@ -3,6 +3,7 @@
 Exit codes: 0 stopped, 2 settings cannot be used or the port is taken.
 """
 
+import os
 import signal
 import socket
 import sys
@@ -16,7 +17,7 @@ from serving.metrics import prepare
 
 EXIT_USAGE = 2
 CONNECTIONS = 2_048  # open ones of a worker, and those that wait to be accepted; requests queue in serving.gate
-STOP_S = 10  # for a worker to end what it began
+STOP_S = 5  # for a worker to end what it began
 
 
 def main() -> int:
@@ -76,8 +77,15 @@ def serve(serving: Serving) -> None:
         log_level=LogLevels.warning,
         process_name=None,
     )
+    os.register_at_fork(after_in_child=own_signals)
     server.on_startup(lambda: signal.signal(signal.SIGTERM, partial(drain, server, serving.drain_s)))
     server.serve()
+
+
+def own_signals() -> None:
+    """In a worker until granian sets its own: as it inherits ours, SIGTERM while it starts would be lost."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def drain(server, seconds: int, *_) -> None:

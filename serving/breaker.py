@@ -8,16 +8,15 @@ import time
 from collections.abc import Callable
 
 FAILURES_TO_OPEN = 3
-SLOW_S = 0.005  # a mean read beyond this is slow
 BUSY = 0.5  # share of the time that waiting for slow reads may take
 WINDOW_S = 0.05
 
 
 class Breaker:
-    """Open at first; ``probed`` alone, called in the background, closes it."""
+    """Reads of over ``slow_s`` in the mean are slow. Open at first; only ``probed``, in the background, closes it."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
-        self.clock = clock
+    def __init__(self, slow_s: float, clock: Callable[[], float] = time.monotonic):
+        self.slow_s, self.clock = slow_s, clock
         self.open, self.why, self.times_opened = True, "not asked yet", 0
         self._failures, self._slow = 0, False
         self._lock = threading.Lock()
@@ -42,7 +41,7 @@ class Breaker:
     def probed(self, seconds: float) -> None:
         """The background was answered: close, unless reads were too slow and still are."""
         with self._lock:
-            if self.open and not (self._slow and seconds > SLOW_S):
+            if self.open and not (self._slow and seconds > self.slow_s):
                 self._failures = 0
                 self._begin(self.clock())
                 self.open, self._slow, self.why = False, False, ""
@@ -57,7 +56,7 @@ class Breaker:
             return
         mean, busy = self._waited / self._reads, self._waited / span
         self._begin(now)
-        if mean > SLOW_S and busy > BUSY:
+        if mean > self.slow_s and busy > BUSY:
             with self._lock:
                 self._trip(f"slow: {mean * 1000:.1f} ms a read", slow=True)
 

@@ -57,6 +57,7 @@ class Front:
 def install(app: Flask, metrics: Metrics, deadline_s: float, surfaces: Mapping[str, str]) -> None:
     """Put a front before an app; ``surfaces`` names the surface of each endpoint that answers lists."""
     app.wsgi_app = Front(app.wsgi_app, deadline_s, metrics)
+    app.ensure_sync = lambda view: view  # no view is a coroutine: Flask need not look at each, each time
 
     @app.before_request
     def name_surface() -> None:

@@ -24,6 +24,7 @@ from serving.breaker import Breaker
 from serving.deadline import FLOOR_S, Deadline
 
 RECEIVE = 65_536
+SLOW = 1 / 3  # of the time-out: a mean read beyond that is slow
 PATIENCE = 100  # a catalogue chunk has a megabyte
 
 
@@ -102,7 +103,7 @@ class Node:
         self.connect_s, self.read_s = settings.connect_timeout_ms / 1000, settings.read_timeout_ms / 1000
         self.pool = connect(settings, url).connection_pool
         self.patient = connect(settings, url, PATIENCE)
-        self.breaker = Breaker()
+        self.breaker = Breaker(SLOW * self.read_s)
         self.idle: deque[Wire] = deque()
         self.trouble = ""
         self._lock = threading.Lock()

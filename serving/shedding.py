@@ -5,7 +5,7 @@ A queue that stands means that more is asked than can be answered, and it stands
 (CoDel's reasoning: Nichols and Jacobson, "Controlling Queue Delay", 2012.)
 """
 
-GRACE_S = 0.1  # how long a queue may be too long
+GRACE_S = 0.2  # how long a queue may be too long
 CALM = 0.2  # of the limit: a request that waited for less shows that the queue is gone
 
 

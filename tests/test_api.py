@@ -12,7 +12,9 @@ from published_shop import AS_OF, IDS, KEYS, N_ITEMS, UNAVAILABLE, open_shop, pa
 
 from jobs import availability, promotions
 from jobs.rim.errors import TemporaryError, UsageError
+from jobs.rim.outside import live_catalogue
 from schemas.api import PROBLEM_TYPE
+from schemas.availability import items_of
 from schemas.codec import pack_ids
 from schemas.openapi import document
 from schemas.routes import FOR_YOU, MAX_BODY, ROUTES
@@ -348,6 +350,25 @@ def test_an_item_out_of_stock_is_gone_within_seconds_and_stays_gone(plain, capsy
     told = command(availability, plain, capsys, forget=["i3"], list=True)
     assert (told.err, told.out) == ("availability 2: 1 items out, 1 back\n", "out i1\nin i2\n")
     plain.wait(lambda: plain.items(f"{ANN}?n=2") == ["i2", "i3"])
+
+
+def test_of_two_changes_at_once_none_is_lost(plain):
+    catalogue, other = live_catalogue(plain.client, KEYS), []
+
+    class Between:
+        """A client that lets another change come first, once."""
+
+        def get(self, key):
+            raw = plain.client.get(key)
+            if not other:
+                other.append(availability.set_availability(plain.client, KEYS, catalogue, {"out": ["i3"]}))
+            return raw
+
+        def eval(self, *arguments):
+            return plain.client.eval(*arguments)
+
+    after = availability.set_availability(Between(), KEYS, catalogue, {"out": ["i1"]})
+    assert (after.sequence, list(items_of(after.out))) == (2, [1, 3])
 
 
 def test_what_cannot_be_read_changes_nothing(plain, capsys):

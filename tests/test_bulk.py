@@ -10,7 +10,7 @@ from redis_server import RedisServer
 from slate_rows import slate_files, slate_row
 
 from conf.settings import load_settings
-from jobs.rim.errors import TemporaryError
+from jobs.rim.errors import TemporaryError, UsageError
 from jobs.rim.key_lists import numbers_of, read_names
 from jobs.rim.link import Link
 from jobs.rim.packing import slate_entries
@@ -81,8 +81,7 @@ def test_what_is_loaded_side_by_side_is_what_row_by_row_packing_gives(client, fi
 
 
 def test_unlinking_leaves_nothing_even_where_a_list_is_missing(client, files, wanted):
-    loading = writer(client)
-    loading.load(NAME, files)
+    writer(client).load(NAME, files)
     gone = read_names(client, KEYS, TAG, 2)  # a loader died before it wrote its list, or any of its keys
     client.delete(KEYS.index(TAG, 2), *gone)
     Keeper(client, KEYS, load_settings().publish).unlink(TAG)
@@ -287,5 +286,5 @@ def test_a_url_names_one_server_or_a_place_of_many():
 
 @pytest.mark.parametrize("url", ["sentinel://a:1", "redis+cluster://a:1/x", "redis+cluster://a:b", "sentinel:///x"])
 def test_a_url_that_names_no_place_is_refused(url):
-    with pytest.raises(ValueError, match=r"redis\.url"):
-        place_of(url)
+    with pytest.raises(UsageError, match=r"redis\.url"):
+        connect_to(url, 1)

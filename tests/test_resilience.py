@@ -16,7 +16,7 @@ from redis_server import RedisServer, executable
 from conf.settings import load_settings
 from deploy.embedded.checks import free_port
 from schemas.keys import Keys
-from serving.breaker import BUSY, FAILURES_TO_OPEN, SLOW_S, WINDOW_S, Breaker
+from serving.breaker import BUSY, FAILURES_TO_OPEN, WINDOW_S, Breaker
 from serving.copies import CopyFolder
 from serving.deadline import Deadline
 from serving.hot import HOTTEST, PublicLists
@@ -25,6 +25,7 @@ from serving.shedding import GRACE_S, Shedding
 from serving.topology import slot_of
 
 KEYS = Keys("test")
+SLOW_S = 0.005
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def clock():
 
 @pytest.fixture
 def breaker(clock):
-    made = Breaker(clock)
+    made = Breaker(SLOW_S, clock)
     assert made.open  # until the background was answered
     made.probed(0.001)
     return made

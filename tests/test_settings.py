@@ -96,10 +96,8 @@ def test_later_layers_win(conf_file, monkeypatch):
         ("[cooccurrence]\nshrink = nan\n", ["cooccurrence.shrink = nan", "a number from 0 to 1000"]),
         ("[cooccurrence]\nscore = 'jaccard'\n", ["cooccurrence.score = 'jaccard'", "cosine", "lift", "llr"]),
         ("[trending]\nsegments = ['moon']\n", ["trending.segments", "'moon'", "category", "age_band"]),
-        (
-            "[redis]\nurl = 'localhost'\n",
-            ["redis.url = 'localhost'", "begins with redis://, rediss://, unix://, sentinel:// or redis+cluster://"],
-        ),
+        ("[redis]\nurl = 'localhost'\n", ["redis.url = 'localhost'", "begins with redis://, rediss://, unix://"]),
+        ("[redis]\nurl = 'sentinel://a:1'\n", ["redis.url = 'sentinel://a:1'", "sentinel://hosts/service"]),
         ("[redis]\nnamespace = 'A'\n", ["redis.namespace = 'A'", "1 to 32 of the characters a to z"]),
         ("[lake]\nuri = 3\n", ["lake.uri = 3", "is no text", "allowed: text of 1 or more characters"]),
         ("[trending]\nsegments = 'country'\n", ["trending.segments = 'country'", "is no list", "any of category, "]),

@@ -21,19 +21,20 @@ SET, EX = np.frombuffer(b"*5\r\n$3\r\nSET\r\n", np.uint8), np.frombuffer(b"$2\r\
 def pack_rows(columns, rows, before, after, life, table, out, answers):
     """SET commands of ``rows`` into ``out``, what a GET of each key will answer into ``answers``.
 
-    ``columns``: names, items, scores, sources, because_of, seen, flat, then where each row begins in the names, in the
-    four lists and in the seen items. A key is a name between ``before`` and ``after``; ``life``: its longest TTL and
-    the jitter, both in seconds. Returns bytes of commands, of answers and of values, and -1, or a row that is refused.
+    ``columns``: names, items, scores, sources, because_of and seen, flat; what each number in sources stands for; where
+    each row begins in the names, in the four lists and in the seen items. A key is a name between ``before`` and
+    ``after``; ``life``: its longest TTL and the jitter, both in seconds. Returns bytes of commands, of answers and of
+    values, and -1, or a row that is refused.
     """
-    names, items, scores, sources, because_of, seen, name_begins, begins, seen_begins = columns
+    names, items, scores, sources, because_of, seen, codes, name_begins, begins, seen_begins = columns
     scratch = (
-        *(np.empty(TABLE, np.int64), np.empty(256, np.int64), np.empty(256, np.int64), np.empty(256, np.int64)),
+        *(np.empty(TABLE, np.int16), np.empty(256, np.int64), np.empty(256, np.int64), np.empty(256, np.int64)),
         *(np.empty(256, np.int64), np.empty(MAX_SEEN, np.int64), np.empty(2, np.float32)),
     )
     value = np.empty(3 * 1024 + 6 * MAX_SEEN, np.uint8)
     at = n_answers = n_values = 0
     for row in rows:
-        lists = items, scores, sources, because_of, begins[row], begins[row + 1]
+        lists = items, scores, sources, because_of, codes, begins[row], begins[row + 1]
         n_value = put_value(value, lists, seen, seen_begins[row], seen_begins[row + 1], scratch)
         if n_value < 0:
             return at, n_answers, n_values, row
@@ -134,14 +135,15 @@ def put_planes(out, at, numbers, first, n, bits):
 @compiled
 def palette_of(lists, table, places, palette, ranks, unsorted):
     """The pairs of source and reason, sorted; ``places`` gets each item's; -1: something is out of range."""
-    items, _, sources, because_of, first, last = lists
+    items, _, sources, because_of, codes, first, last = lists
     n_palette = 0
     for slot in range(TABLE):
         table[slot] = -1
     for at in range(first, last):
-        if items[at] < 0 or because_of[at] < -1 or sources[at] == 255:
+        code = codes[sources[at]]
+        if items[at] < 0 or because_of[at] < -1 or code == 255:
             return -1
-        pair = (np.int64(sources[at]) << 32) + because_of[at] + 1
+        pair = (np.int64(code) << 32) + because_of[at] + 1
         slot = (pair * 2_654_435_761 >> 16) & (TABLE - 1)
         while table[slot] >= 0 and unsorted[table[slot]] != pair:
             slot = (slot + 1) & (TABLE - 1)
@@ -163,7 +165,7 @@ def palette_of(lists, table, places, palette, ranks, unsorted):
 @compiled
 def put_scores(out, at, lists, floats):
     """The quantised scores; ``floats`` gets the lowest and the highest. -1: one is not finite."""
-    _, scores, _, _, first, last = lists
+    _, scores, _, _, _, first, last = lists
     lo, hi = np.float64(0), np.float64(0)
     for place in range(first, last):
         score = np.float64(scores[place])
@@ -175,9 +177,8 @@ def put_scores(out, at, lists, floats):
     lo, hi = np.float64(floats[0]), np.float64(floats[1])
     scale = SCALE / (hi - lo) if hi != lo else 0.0
     for place in range(first, last):
-        out[at + place - first] = (
-            min(SCALE, max(0, int((np.float64(scores[place]) - lo) * scale + 0.5))) if scale else 0
-        )
+        step = np.int32((np.float64(scores[place]) - lo) * scale + 0.5)  # so narrow, several fit a register
+        out[at + place - first] = min(np.int32(SCALE), max(np.int32(0), step))
     return at + last - first
 
 
@@ -221,7 +222,7 @@ def put_rising(out, at, rising, first, last, lows):
 @compiled
 def put_value(out, lists, seen, seen_first, seen_last, scratch):
     """One value at the beginning of ``out``; returns its length, -1 when the row cannot be packed."""
-    items, _, _, _, first, last = lists
+    items, _, _, _, _, first, last = lists
     table, places, palette, ranks, spare, lows, floats = scratch
     n = last - first
     n_palette = palette_of(lists, table, places, palette, ranks, spare) if n <= MAX_ITEMS else -1

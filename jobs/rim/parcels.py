@@ -93,13 +93,15 @@ class UserRows:
         self.begins, self.seen_begins = lists["items"][1], lists["seen"][1]
         self.check_lengths({name: lists[name][1] for name in LISTS})
         self.answers = np.empty(0, np.uint8)  # grows to what a parcel takes, then is written over
+        sources, codes = codes_of(lists["sources"][0])
         self.columns = (
             self.names,
             typed(lists["items"][0], np.int32),
             typed(lists["scores"][0], np.float32),
-            codes_of(lists["sources"][0]),
+            sources,
             typed(lists["because_of"][0], np.int32),
             rising_rows(lists["seen"][0].to_numpy(), self.seen_begins),
+            codes,
             *(self.name_begins, self.begins, self.seen_begins),
         )
 
@@ -178,9 +180,9 @@ def typed(values: pa.Array, kind: type) -> np.ndarray:
     return np.require(values.to_numpy(), kind, "C")
 
 
-def codes_of(sources: pa.Array) -> np.ndarray:
-    """Positions in SOURCES, uint8; ``FOREIGN`` for what is none."""
+def codes_of(sources: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Each source as a number, int32, and what a number stands for: a position in SOURCES, or ``FOREIGN``, uint8."""
     if not isinstance(sources, pa.DictionaryArray):
         sources = sources.dictionary_encode()
     known = [SOURCE_CODES.get(name, FOREIGN) for name in sources.dictionary.to_pylist()]
-    return np.array([*known, FOREIGN], np.uint8)[sources.indices.to_numpy()]
+    return typed(sources.indices, np.int32), np.array([*known, FOREIGN], np.uint8)

@@ -10,7 +10,7 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
 from conf.settings import Settings
-from jobs.rim.errors import TemporaryError
+from jobs.rim.errors import TemporaryError, UsageError
 from schemas.keys import unix_path
 from schemas.redis_url import Place, place_of
 
@@ -23,9 +23,13 @@ def connect(settings: Settings) -> redis.Redis | RedisCluster:
 
 
 def connect_to(url: str, timeout_s: float) -> redis.Redis | RedisCluster:
-    """As ``connect``, to a URL of any of the forms of ``schemas.redis_url``."""
+    """As ``connect``, to a URL of any of the forms of ``schemas.redis_url``; raises UsageError for one of none."""
     options = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "protocol": 2}
-    if (place := place_of(url)) is not None:
+    try:
+        place = place_of(url)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if place is not None:
         return service_of(place, options) if place.service else cluster_of(place, options)
     options["retry"] = Retry(NoBackoff(), 0)
     path = unix_path(url)
