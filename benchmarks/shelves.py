@@ -24,6 +24,7 @@ from schemas.catalogue import pack_catalogue
 from schemas.codec import pack_ids, pack_list
 from schemas.identity import pseudonym
 from schemas.keys import Keys, tag_of
+from schemas.tables import SURFACES
 
 SECRET = "a secret of the benchmarks"
 NAMESPACE = "bench"
@@ -60,7 +61,8 @@ class Shelves:
         return Shelf(tuple(made), AS_OF, self.n_items, 1, lambda: self.catalogue)
 
     def generation(self, surface: str, maker, pool: range, seed: int) -> Generation:
-        name = f"{surface}-20260102T120000Z-{seed:012x}"
+        number = len(SURFACES) * seed + SURFACES.index(surface)  # a hash of its own, as of other content
+        name = f"{surface}-20260102T120000Z-{number:012x}"
         return Generation(surface, name, AS_OF, AS_OF, self.n_items, lambda: maker(tag_of(name), pool, seed))
 
     def slates(self, tag: str, pool: range, seed: int) -> Iterator[tuple[str, bytes]]:
