@@ -95,6 +95,11 @@ def packed(pool: range, chooser: random.Random, source: str = "als") -> bytes:
     return pack_list(items, [1.0 - k / n for k in range(n)], [source] * n, because)
 
 
+def number_of(generation: str) -> int:
+    """Of which release it is, counted from 1."""
+    return int(generation.rpartition("-")[2], 16) // len(SURFACES)
+
+
 def publish(shelf: Shelf, settings: Settings, client: redis.Redis) -> None:
     Publisher(client, KEYS, settings, allow_older=True, say=lambda line: None).publish(shelf)
 
