@@ -24,6 +24,7 @@ from schemas.catalogue import pack_catalogue
 from schemas.codec import pack_ids, pack_list
 from schemas.identity import pseudonym
 from schemas.keys import Keys, tag_of
+from schemas.tables import SURFACES
 
 SECRET = "a secret of the benchmarks"
 NAMESPACE = "bench"
@@ -60,7 +61,8 @@ class Shelves:
         return Shelf(tuple(made), AS_OF, self.n_items, 1, lambda: self.catalogue)
 
     def generation(self, surface: str, maker, pool: range, seed: int) -> Generation:
-        name = f"{surface}-20260102T120000Z-{seed:012x}"
+        number = len(SURFACES) * seed + SURFACES.index(surface)  # a hash of its own, as of other content
+        name = f"{surface}-20260102T120000Z-{number:012x}"
         return Generation(surface, name, AS_OF, AS_OF, self.n_items, lambda: maker(tag_of(name), pool, seed))
 
     def slates(self, tag: str, pool: range, seed: int) -> Iterator[tuple[str, bytes]]:
@@ -91,6 +93,11 @@ def packed(pool: range, chooser: random.Random, source: str = "als") -> bytes:
     items, reasons = chooser.sample(pool, n), chooser.sample(pool, min(20, len(pool)))
     because = [-1 if source == "trending" else reasons[k % len(reasons)] for k in range(n)]
     return pack_list(items, [1.0 - k / n for k in range(n)], [source] * n, because)
+
+
+def number_of(generation: str) -> int:
+    """Of which release it is, counted from 1."""
+    return int(generation.rpartition("-")[2], 16) // len(SURFACES)
 
 
 def publish(shelf: Shelf, settings: Settings, client: redis.Redis) -> None:

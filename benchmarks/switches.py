@@ -22,7 +22,7 @@ from multiprocessing import get_context
 
 from benchmarks.load import Load, Told
 from benchmarks.serving import wait_for
-from benchmarks.shelves import KEYS, Shelves, Store, environment, publish, running, settings_of, user_id
+from benchmarks.shelves import KEYS, Shelves, Store, environment, number_of, publish, running, settings_of, user_id
 from deploy.embedded.checks import free_port
 
 N_USERS, N_ITEMS, N_NEIGHBORS, POOL, N = 300, 4_000, 100, 100, 20
@@ -77,7 +77,7 @@ class Checker:
         answer = json.loads(body)
         if len(answer["items"]) != N:
             return "empty" if not answer["items"] else "short"
-        number = int(answer["generation"].rpartition("-")[2], 16)
+        number = number_of(answer["generation"])
         self.seen.last[number] = time.monotonic()
         pool = pool_of(number)
         items = {int(item["item_id"].removeprefix("item-")) for item in answer["items"]}

@@ -1,5 +1,6 @@
 """The sections of the settings: types and ranges stand only here."""
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -182,3 +183,20 @@ class Serving(Section):
     drain_s: Annotated[int, between(0, 600)]
     cache_dir: str
     max_per_category: Annotated[int, between(0, 255)]
+    console: Literal["local", "on", "off"]
+    stale_after_hours: Annotated[int, between(1, 10_000)]
+    example_users: tuple[str, ...] = Field(
+        max_length=20, description="a list of at most 20 ids, as JSON such as '[\"u1\"]'"
+    )
+
+    @property
+    def shows_console(self) -> bool:
+        """Whether /console is there; ``local`` goes by the address listened on, not by who asks."""
+        return self.console == "on" or (self.console == "local" and is_loopback(self.host))
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name: it may be anywhere
+        return False

@@ -11,32 +11,10 @@ import orjson
 
 from conf.settings import Settings
 from jobs.rim.errors import TemporaryError, UsageError
+from schemas.words import DEGRADED, RUNGS, SOURCES, age
 
 TIMEOUT_S = 5
 URL = "allowed: a URL such as http://127.0.0.1:8330 of a Nightshelf API"
-RUNGS = {
-    "personal": "their own slate",
-    "neighbors": "neighbors of the item",
-    "segment_trending": "what rises in their segment",
-    "global_trending": "what rises for everybody",
-    "copy": "the copy the service holds in memory",
-}
-SOURCES = {
-    "als": "taste",
-    "viewed_together": "viewed together",
-    "bought_together": "bought together",
-    "trending": "rising now",
-    "promotion": "promoted",
-    "ease": "goes with it",
-    "cosine": "goes with it",
-    "bm25": "goes with it",
-    "walk": "others went on to it",
-    "baskets": "taken together",
-    "popular": "popular now",
-    "content": "alike",
-    "segment": "liked by people like you",
-    "catalogue": "catalogue",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +73,7 @@ def tell(user: str, answer: dict) -> list[str]:
     if answer["tier"] != "personal" and not answer["degraded"]:
         lines.append("  this person is unknown: there is no slate for them in this generation")
     if answer["degraded"]:
-        lines.append("  degraded: Redis is away or a value is damaged, so copies answered and seen items are unchecked")
+        lines.append(f"  degraded: {DEGRADED}")
     if answer["generation"]:
         lines.append(f"  generation {answer['generation']}, made {age(answer['age_s'])} ago")
     lines += [f"  filled up from {surface}: {base}" for surface, base in answer["generations"].items()]
@@ -115,11 +93,3 @@ def table(rows: list[tuple[str, str, str, str]]) -> list[str]:
         f"  {rank:>{widths[0]}}  {title:<{widths[1]}}  {source:<{widths[2]}}  {reason}".rstrip()
         for rank, title, source, reason in rows
     ]
-
-
-def age(seconds: int) -> str:
-    """Such as 45 s, 12 min, 5 h, 3 days."""
-    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"

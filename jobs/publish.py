@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import redis
 
 from conf.settings import Settings
+from jobs.judging.about import leave_about
 from jobs.rim.arguments import add_run_arguments
 from jobs.rim.errors import TemporaryError, UsageError
 from jobs.rim.history import History
@@ -75,7 +76,7 @@ class Publisher:
         history: History | None = None,
     ):
         self.client, self.keys, self.allow_older, self.say, self.history = client, keys, allow_older, say, history
-        self.settings = settings.publish
+        self.all_settings, self.settings = settings, settings.publish
         self.lease = Lease(client, keys, self.settings.lease_s)
         self.writer = Writer(client, keys, self.settings, heartbeat=self.lease.renew)
         self.keeper = Keeper(client, keys, self.settings, heartbeat=self.lease.renew)
@@ -239,5 +240,8 @@ class Publisher:
         """Renew what stays; here an alarm is a line: `nightshelf keep` makes it an exit code."""
         if release:
             care = self.keeper.keep(release)
-            for line in (*care.lines, *(f"warning: {line}" for line in (*care.warnings, *care.alarms))):
+            warnings = [*care.warnings, *care.alarms]
+            if self.history and (why := leave_about(self.client, self.keys, self.history, release, self.all_settings)):
+                warnings.append(why)
+            for line in (*care.lines, *(f"warning: {line}" for line in warnings)):
                 self.say(line)

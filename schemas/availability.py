@@ -97,14 +97,19 @@ def corrected(flags: bytes, correction: Availability) -> Callable[[int], bool]:
 
     An index behind the end of ``flags`` is not available. Asking costs one function call, however many corrections.
     """
-    n = len(flags)
-    out, back = (int.from_bytes(spread(bits, n), "little") for bits in (correction.out, correction.back))
-    merged = ((int.from_bytes(flags, "little") | back | out) ^ out).to_bytes(n, "little")
+    n, merged = len(flags), merge(flags, correction)
 
     def available(item_idx: int) -> bool:
         return 0 <= item_idx < n and merged[item_idx] == 1
 
     return available
+
+
+def merge(flags: bytes, correction: Availability) -> bytes:
+    """The flags, corrected."""
+    n = len(flags)
+    out, back = (int.from_bytes(spread(bits, n), "little") for bits in (correction.out, correction.back))
+    return ((int.from_bytes(flags, "little") | back | out) ^ out).to_bytes(n, "little")
 
 
 def spread(bits: bytes, n: int) -> bytes:

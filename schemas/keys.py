@@ -2,6 +2,7 @@
 
     {ctl}:live       the release (JSON)          {ctl}:token   fencing counter
     {ctl}:lease      token of the publisher      {ctl}:loads   hash: what was loaded or begun, for cleaning up
+    {ctl}:about      what the gate saw of the generations kept (schemas.about); for people: nothing depends on it
     {ctl}:availability  what is out or back now (schemas.availability)   {ctl}:promotions  (schemas.promotions)
     {u:<pseudonym>}:<tag>     slate and seen items of one generation
     {u:<pseudonym>}:s<tag>    seen items, of generations whose slates are of codec version 1
@@ -61,6 +62,10 @@ class Keys:
     @property
     def token(self) -> str:
         return f"{self.namespace}:{{ctl}}:token"
+
+    @property
+    def about(self) -> str:
+        return f"{self.namespace}:{{ctl}}:about"
 
     @property
     def availability(self) -> str:

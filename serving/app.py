@@ -27,6 +27,7 @@ from serving.drain import draining
 from serving.front import account, install
 from serving.gate import Gate
 from serving.metrics import Metrics
+from serving.pages import add_pages
 from serving.reader import Reader
 from serving.release_watch import ReleaseWatch
 from serving.values import Refused, short
@@ -69,21 +70,23 @@ def create_app(answers: Answers, settings: Serving) -> Flask:
     app.url_map.merge_slashes = False  # "//" is part of an id here, not a reason to redirect
     app.url_map.converters["text"] = AnyText
     app.register_error_handler(Exception, problem_of)
-    add_metrics(app, answers, settings)
+    metrics = add_metrics(app, answers, settings)
     handlers = Handlers(answers, settings)
     for route in ROUTES:
         rule = route.path.replace("{", "<text:").replace("}", ">")
         view = getattr(handlers, route.name)
         app.add_url_rule(rule, route.name, checked(route, view, handlers.forms), methods=[route.method.upper()])
     add_docs(app, settings)
+    add_pages(app, answers, settings, metrics)
     return app
 
 
-def add_metrics(app: Flask, answers: Answers, settings: Serving) -> None:
+def add_metrics(app: Flask, answers: Answers, settings: Serving) -> Metrics:
     metrics = app.extensions["metrics"] = Metrics(answers.watch)
     install(app, metrics, settings.deadline_ms / 1000, SURFACE_OF)
     answers.watch.after_poll.append(metrics.sample)
     app.add_url_rule("/metrics", "metrics", lambda: reply(metrics.render(), NO_STORE, kind=METRICS_TYPE))
+    return metrics
 
 
 def checked(route: Route, view: Callable[..., Response], forms: Forms) -> Callable[..., Response]:

@@ -21,12 +21,13 @@ def add_docs(app: Flask, settings: Serving) -> None:
     add(app, "/docs", page, "text/html; charset=utf-8")
 
 
-def add(app: Flask, path: str, body: bytes, kind: str) -> None:
+def add(app: Flask, path: str, body: bytes, kind: str, policy: str = POLICY) -> None:
+    """A route whose answer never changes while the worker lives."""
     etag = blake2b(body, digest_size=12).hexdigest()
 
     def answer() -> Response:
         response = Response(body, content_type=kind)
-        response.headers.update({"Cache-Control": CACHE, "Content-Security-Policy": POLICY})
+        response.headers.update({"Cache-Control": CACHE, "Content-Security-Policy": policy})
         response.set_etag(etag)
         return response.make_conditional(request)
 

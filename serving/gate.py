@@ -3,7 +3,8 @@
 granian's own WSGI would hold them in a queue that nobody can see into; a request would learn that it is late by being
 late. Here each is stamped as it arrives, so its deadline counts from then; while more is asked than can be answered,
 one that waited longer than ``serving.queue_ms`` gets 503 and Retry-After at once. That is cheap, so what is beyond a
-worker's power costs the others next to nothing. Probes and metrics tell of an overload: they go first, never refused.
+worker's power costs the others next to nothing. Probes, metrics and the console tell of an overload: they go first,
+never refused.
 
 Flask runs on the event loop's thread, one request at a time and one a turn of the loop, so that arrivals are seen
 between them: another thread would only fight for the interpreter's lock. Bodies are read before, however slowly sent.
@@ -23,7 +24,9 @@ from schemas.api import PROBLEM_TYPE, Problem
 from serving.shedding import Shedding
 
 ARRIVED = "nightshelf.arrived"
-URGENT = frozenset(("/livez", "/readyz", "/metrics"))
+URGENT = frozenset(
+    ("/livez", "/readyz", "/metrics", "/console", "/console.json", "/console.js", "/pages.css", "/icon.svg")
+)
 MAX_BODY = 1 << 20
 BODY_S = 5.0
 SHARE = 0.05  # of the newest request in the mean time a request takes

@@ -87,22 +87,26 @@ class Metrics:
     def render(self) -> bytes:
         """All numbers in Prometheus' text format."""
         from prometheus_client import CollectorRegistry, generate_latest
+
+        registry = CollectorRegistry()
+        registry.register(Given(*self.families(), self.ages()))
+        return generate_latest(registry)
+
+    def families(self) -> list:
+        """What all workers counted and what they are now, as prometheus_client has it."""
+        from prometheus_client import CollectorRegistry
         from prometheus_client.multiprocess import MultiProcessCollector
 
         self.sample()
         folder = os.environ.get(FOLDER)
         if folder is None:
-            return generate_latest(self.registry) + self.ages()
+            return list(self.registry.collect())
         with alone(Path(folder)):
             fold_dead(Path(folder))
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry, folder)
-            return generate_latest(registry) + self.ages()
+            return list(MultiProcessCollector(CollectorRegistry(), folder).collect())
 
-    def ages(self) -> bytes:
+    def ages(self):
         """How old the live generation of each surface is, as the asked worker knows it."""
-        from prometheus_client import generate_latest
-        from prometheus_client.core import CollectorRegistry
         from prometheus_client.metrics_core import GaugeMetricFamily
 
         ages = GaugeMetricFamily(
@@ -112,9 +116,7 @@ class Metrics:
         for surface in SURFACES:
             if release and (entry := release.live(surface)):
                 ages.add_metric([surface], max(0.0, time.time() - parse_time(entry.generated_at).timestamp()))
-        registry = CollectorRegistry()
-        registry.register(Given(ages))
-        return generate_latest(registry)
+        return ages
 
 
 class Given:

@@ -365,6 +365,35 @@ MUTATIONS = (
         "ttl = 100 * life[0]",
         "test_bulk.py -k row_by_row",
     ),
+    Mutation("let titles run", "serving/pages.py", "autoescape=True", "autoescape=False", "test_pages.py -k is_text"),
+    Mutation(
+        "one scheme for day and night",
+        "serving/static/pages.css",
+        "@media (prefers-color-scheme: dark)",
+        "@media print",
+        "test_pages.py -k scheme",
+    ),
+    Mutation(
+        "a console of one worker",
+        "serving/metrics.py",
+        "return list(MultiProcessCollector(CollectorRegistry(), folder).collect())",
+        "return list(self.registry.collect())",
+        "test_pages.py -k fresh",
+    ),
+    Mutation(
+        "a publish depends on the gate's numbers",
+        "jobs/judging/about.py",
+        "except TROUBLE as error",
+        "except ZeroDivisionError as error",
+        "test_about.py -k trouble",
+    ),
+    Mutation(
+        "the console for everybody",
+        "conf/sections.py",
+        'self.console == "local" and is_loopback(self.host)',
+        'self.console == "local"',
+        "test_console.py -k local",
+    ),
 )
 
 

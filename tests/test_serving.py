@@ -298,7 +298,7 @@ def test_release_and_probes(api):
         ("/v1/items/" + "%F0%9F%98%80" * 2_000 + "/similar", 400, "2,000 characters"),
         ("/v1/users//recommendations", 404, ""),
         ("/v1/nothing", 404, ""),
-        ("/", 404, ""),
+        ("/nothing", 404, ""),
     ],
 )
 def test_bad_requests_get_a_problem_document(api, path, status, says):

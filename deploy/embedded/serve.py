@@ -1,5 +1,6 @@
-"""``make serve``: the API on the release of the last run, until Ctrl-C."""
+"""``make serve``: the API and its pages on the release of the last run, until Ctrl-C."""
 
+import json
 import os
 import sys
 import time
@@ -22,9 +23,11 @@ def main() -> int:
     env = house.environment(Path(release["lake"]), release["namespace"])
     env |= {"NIGHTSHELF_SERVING__PORT": str(port), "NIGHTSHELF_SERVING__HOST": "127.0.0.1"}
     checks.check_settings(env)
+    people = known_people(release, env)
+    env["NIGHTSHELF_SERVING__EXAMPLE_USERS"] = json.dumps(people)
     with house.lock("make serve", shared=True), redis.kept(env) as ensure, serving(env, port) as url:
-        print(f"Serving at {url} until Ctrl-C. Try:", flush=True)
-        for person in known_people(release, env):
+        print(f"Serving at {url} until Ctrl-C: a shop page there, the operator's at {url}/console. Or try:", flush=True)
+        for person in people:
             print(f"  {url}/v1/users/{quote(person, safe='')}/recommendations", flush=True)
         print(f"  {url}/v1/trending\n  {url}/v1/release", flush=True)
         while True:
