@@ -72,9 +72,9 @@ def brought(rows: DataFrame, max_items: int) -> tuple[np.ndarray, np.ndarray]:
 
 def columns_of(rows: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Copies: each batch came in one piece, and all of it stays while any column is looked at."""
-    contributor = rows["contributor"].dictionary_encode().unify_dictionaries()
-    codes = np.concatenate([np.empty(0, np.int32), *(chunk.indices.to_numpy() for chunk in contributor.chunks)])
-    return codes, np.array(rows["item_idx"], np.int32), np.array(rows["last_us"], np.int64)
+    hashes = pa.array(np.array(rows["contributor"], np.int64))  # in one: a dictionary a batch would fill all memory
+    columns = np.array(rows["item_idx"], np.int32), np.array(rows["last_us"], np.int64)
+    return hashes.dictionary_encode().indices.to_numpy(), *columns
 
 
 def newest_of(contributor: np.ndarray, item: np.ndarray, last_us: np.ndarray, max_items: int) -> np.ndarray | slice:
