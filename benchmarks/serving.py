@@ -3,9 +3,10 @@
 usage: python -m benchmarks.serving [--seconds 10] [--rounds 3] [--clients 16] [--workers 2]
 
 100,000 users by Zipf and 5 % unknown; 100,000 items; n = 20 with titles and reasons; no personal answer is cached. The
-bare route (``benchmarks.bare_route``) gives 600 bytes of a user as they are. Both run under granian's WSGI with
-one blocking thread a worker, on one Redis each, one after the other in every round, loaded by ``benchmarks.load``.
-Prints requests a second, p50, p99, their ratios, and the memory (PSS) of each worker.
+bare route (``benchmarks.bare_route``) gives 600 bytes of a user as they are, under granian's WSGI with one blocking
+thread a worker; ours runs as ``python -m serving`` runs it, under granian too. On one Redis each, one after the other
+in every round, loaded by ``benchmarks.load``. Prints requests a second, p50, p99, their ratios, and the memory (PSS) of
+each worker.
 """
 
 import argparse
