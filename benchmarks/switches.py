@@ -1,6 +1,6 @@
 """Releases switched under load: is any answer mixed, empty, late or an error, and how soon does every worker follow?
 
-usage: python -m benchmarks.switches     SWITCHES=200 RATE=450 WORKERS=4 in the environment
+usage: python -m benchmarks.switches     SWITCHES=200 ANSWERS=100000 RATE=450 WORKERS=4 in the environment
 
 Every release replaces all four surfaces, loaded and read back by the publisher. It holds items of its own: the number
 in a generation's id says which hundred, and no two that follow one another share any. So an answer whose items are not
@@ -104,9 +104,18 @@ class Result:
 
 
 def run(
-    n_switches: int, rate: float, workers: int, quiet_s: float = QUIET_S, most_s: float = 3_600, **times: str
+    n_switches: int,
+    rate: float,
+    workers: int,
+    quiet_s: float = QUIET_S,
+    most_s: float = 3_600,
+    n_answers: int = 0,
+    **times: str,
 ) -> Result:
-    """All of it, the load for ``most_s`` at most and in a process of its own; ``times`` are settings as variables."""
+    """All of it, the load for ``most_s`` at most and in a process of its own; ``times`` are settings as variables.
+
+    The switches are spread over as long as so many answers take.
+    """
     with ExitStack() as stack:
         store = Store().start()
         stack.callback(store.close)
@@ -122,12 +131,14 @@ def run(
         quiet = drivers.submit(drive, port, rate, quiet_s, N_USERS).result()
         began = time.monotonic()
         publish(next_shelf(shelves), settings, client)
-        seconds = min(most_s, n_switches * (time.monotonic() - began) + 2)
+        seconds = min(most_s, max(n_switches * (time.monotonic() - began), n_answers / rate) + 2)
         load = drivers.submit(drive, port, rate, seconds, N_USERS)
         began, switched = time.monotonic(), []
         while time.monotonic() < began + seconds - 2.0 and len(switched) < n_switches:
             publish(next_shelf(shelves), settings, client)
             switched.append((shelves.n_made, time.monotonic()))
+            due = began + len(switched) * (n_answers / rate) / n_switches
+            time.sleep(max(0.0, due - time.monotonic()))
         rolled_at = roll_back(client)
         seen = load.result()
         follow = switched[:-1]  # the rollback brings back the one before the last
@@ -151,7 +162,8 @@ def roll_back(client) -> float:
 
 def main() -> int:
     n_switches, rate = int(os.environ.get("SWITCHES", "200")), float(os.environ.get("RATE", "450"))
-    found = run(n_switches, rate, int(os.environ.get("WORKERS", "4")))
+    n_answers = int(os.environ.get("ANSWERS", "100000"))
+    found = run(n_switches, rate, int(os.environ.get("WORKERS", "4")), n_answers=n_answers)
     told, quiet = found.switching.told, found.quiet.told
     wrong = found.switching.wrong + found.quiet.wrong + Counter(told.errors)
     n = len(told.seconds) + len(quiet.seconds)
