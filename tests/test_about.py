@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 import orjson
 import pytest
-from redis_server import RedisServer
+from redis_fixture import empty_client, module_server  # noqa: F401
 from shelves import KEYS, LATER, NOON, SMALL, generation, publisher, shelf
 
 from conf.settings import load_settings
@@ -16,20 +16,6 @@ from jobs.rim.verdict import Verdict
 from schemas.about import pack_about, read_about
 
 STATISTICS = {"n_for_all": 7.0, "n_gaps": 0.0, "n_rows": 12.0}
-
-
-@pytest.fixture(scope="module")
-def server():
-    running = RedisServer().start()
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def client(server):
-    with server.client() as client:
-        client.flushall()
-        yield client
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 import redis
+from redis_fixture import empty_client, module_server  # noqa: F401
 from redis_places import Cluster, Watched, until
 from redis_server import RedisServer
 from slate_rows import slate_files, slate_row
@@ -39,21 +40,6 @@ def files(tmp_path_factory):
 def wanted(files):
     """Every key and value, packed row by row."""
     return dict(pair for part in files.parts() for pair in slate_entries(files.batches(part), KEYS, TAG))
-
-
-@pytest.fixture(scope="module")
-def server():
-    running = RedisServer().start()
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def client(server):
-    with server.client() as client:
-        client.flushall()
-        client.config_set("maxmemory", 0)
-        yield client
 
 
 def writer(client, heartbeat=lambda: None, **options):

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from committed import commit
 from lake_fixtures import NIGHT, rows, small_lake
+from redis_fixture import module_server  # noqa: F401
 from redis_server import RedisServer
 
 from conf.settings import load_settings
@@ -25,13 +26,6 @@ TABLES = {  # rows by what the night has to say
     "content_neighbors": lambda k: [],
     "trending": lambda k: [{"item_idx": k % 3}],
 }
-
-
-@pytest.fixture(scope="module")
-def server():
-    running = RedisServer().start()
-    yield running
-    running.close()
 
 
 @pytest.fixture(scope="module")

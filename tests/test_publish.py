@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 import redis
+from redis_fixture import empty_client, module_server  # noqa: F401
 from redis_server import RedisServer
 from shelves import KEYS, LATER, NOON, SMALL, generation, keys_of, publisher, shelf
 
@@ -19,22 +20,6 @@ from jobs.rim.redis_writer import connect, redis_trouble
 from schemas.catalogue import Catalogue
 from schemas.codec import unpack_list
 from schemas.keys import tag_of
-
-
-@pytest.fixture(scope="module")
-def server():
-    running = RedisServer().start()
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def client(server):
-    with server.client() as client:
-        client.flushall()
-        client.config_set("maxmemory", 0)
-        client.config_set("maxmemory-policy", "noeviction")
-        yield client
 
 
 @pytest.fixture

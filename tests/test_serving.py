@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from redis_server import RedisServer
+from redis_fixture import module_server  # noqa: F401
 
 from conf.settings import load_settings
 from jobs import explain
@@ -89,13 +89,6 @@ def trending(everywhere=(20, 21, 2, 1, 22, 23)):
 
 def shelf(*generations, rows=ROWS):
     return Shelf(generations, AS_OF, len(rows), 1, lambda: pack_catalogue(rows, len(rows)))
-
-
-@pytest.fixture(scope="module")
-def server():
-    running = RedisServer().start()
-    yield running
-    running.close()
 
 
 @pytest.fixture
