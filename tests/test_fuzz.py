@@ -42,7 +42,7 @@ def test_no_made_up_request_breaks_it(shop, route, mode):
 
     @seed(1)
     @hypothesis_settings(
-        max_examples=30, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=SLOW
+        max_examples=15, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=SLOW
     )
     @given(st.data())
     def ask(data):
