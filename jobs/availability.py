@@ -14,7 +14,7 @@ import redis
 from conf.settings import Settings
 from jobs.rim.errors import UsageError
 from jobs.rim.outside import current, indices, live_catalogue, replace
-from jobs.rim.redis_writer import connect, redis_trouble
+from jobs.rim.redis_client import connect, redis_trouble
 from schemas.availability import (
     UNCORRECTED,
     Availability,

@@ -15,9 +15,9 @@ import redis
 from conf.settings import Settings
 from jobs.rim.history import History
 from jobs.rim.lake import Lake
+from jobs.rim.redis_client import connect
 from jobs.rim.redis_keeper import Keeper
 from jobs.rim.redis_release import read_release
-from jobs.rim.redis_writer import connect
 from jobs.rim.targets import each_target
 from schemas.keys import GENERATION, Keys
 from schemas.release import Release

@@ -14,9 +14,9 @@ from conf.settings import Settings
 from jobs.rim.errors import TemporaryError
 from jobs.rim.history import History
 from jobs.rim.lake import Lake
+from jobs.rim.redis_client import connect, eviction_warning
 from jobs.rim.redis_keeper import Keeper
 from jobs.rim.redis_release import Lease, read_release
-from jobs.rim.redis_writer import connect, eviction_warning
 from jobs.rim.targets import each_target
 from schemas.keys import Keys
 from schemas.release import Release

@@ -14,7 +14,7 @@ from jobs.rim.lake import Lake
 from jobs.rim.manifest import iso
 from jobs.rim.ordering import carry_out
 from jobs.rim.orders import pinned, unpinned
-from jobs.rim.redis_writer import connect
+from jobs.rim.redis_client import connect
 from jobs.rim.targets import each_target
 from schemas.keys import Keys
 from schemas.release import Release

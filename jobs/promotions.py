@@ -23,7 +23,7 @@ from orjson import dumps
 from conf.settings import Settings
 from jobs.rim.errors import UsageError
 from jobs.rim.outside import current, live_catalogue, replace
-from jobs.rim.redis_writer import connect, redis_trouble
+from jobs.rim.redis_client import connect, redis_trouble
 from schemas.keys import Keys
 from schemas.promotions import NO_PROMOTIONS, Promotion, Promotions, promotions_of, read_promotions
 from schemas.release import TIME_FORMAT

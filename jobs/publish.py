@@ -20,9 +20,10 @@ from jobs.rim.history import History
 from jobs.rim.lake import Lake
 from jobs.rim.lineage import Lineage
 from jobs.rim.manifest import iso
+from jobs.rim.redis_client import connect, eviction_warning
 from jobs.rim.redis_keeper import Keeper
 from jobs.rim.redis_release import Lease, read_release, switch
-from jobs.rim.redis_writer import Loaded, Writer, connect, eviction_warning
+from jobs.rim.redis_writer import Loaded, Writer
 from jobs.rim.refusals import refusal
 from jobs.rim.shelf import Generation, Shelf, read_shelf, recorded_shelf, with_lost
 from jobs.rim.targets import each_target

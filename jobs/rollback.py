@@ -19,8 +19,8 @@ from jobs.rim.lake import Lake
 from jobs.rim.manifest import iso
 from jobs.rim.ordering import carry_out, live_release
 from jobs.rim.orders import destination, rolled_back
+from jobs.rim.redis_client import connect
 from jobs.rim.redis_keeper import Keeper
-from jobs.rim.redis_writer import connect
 from jobs.rim.targets import each_target
 from schemas.keys import GENERATION, Keys
 from schemas.release import Published, Release, surface_key

@@ -1,14 +1,18 @@
 """Slates made up for tests, by hand or at random, in a lake's own files."""
 
 import random
+from collections.abc import Iterable
 
 import pyarrow as pa
 
 from conf.settings import load_settings
 from jobs.rim.lake import Lake
+from jobs.rim.packing import SLATE_COLUMNS, Entries
 from jobs.rim.slate_files import SlateFiles
 from schemas.arrow import arrow_schema
+from schemas.keys import Keys
 from schemas.tables import SOURCES, TABLES
+from schemas.user_codec import pack_user
 
 
 def slate_row(seed: int, n_items: int = 20, n_catalogue: int = 70_000) -> dict:
@@ -35,3 +39,11 @@ def slate_files(folder, rows: list[dict], n_files: int = 3) -> SlateFiles:
     parts = [rows[number::n_files] for number in range(n_files)]
     files = [lake.write(f"slates/{k}.parquet", "slates", slates(part)) for k, part in enumerate(parts)]
     return SlateFiles(lake, files)
+
+
+def slate_entries(batches: Iterable[pa.RecordBatch], keys: Keys, tag: str) -> Entries:
+    """One key a user, row by row: what ``jobs.rim.parcels.UserRows`` must give."""
+    for batch in batches:
+        columns = [batch.column(name).to_pylist() for name in SLATE_COLUMNS]
+        for user_id, *lists in zip(*columns, strict=True):
+            yield keys.slate(user_id, tag), pack_user(*lists)

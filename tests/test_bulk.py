@@ -8,13 +8,12 @@ import redis
 from redis_fixture import empty_client, module_server  # noqa: F401
 from redis_places import Cluster, Watched, until
 from redis_server import RedisServer
-from slate_rows import slate_files, slate_row
+from slate_rows import slate_entries, slate_files, slate_row
 
 from conf.settings import load_settings
 from jobs.rim.errors import TemporaryError, UsageError
 from jobs.rim.key_lists import numbers_of, read_names
 from jobs.rim.link import Link
-from jobs.rim.packing import slate_entries
 from jobs.rim.progress import Progress
 from jobs.rim.redis_client import connect_to, eviction_warning
 from jobs.rim.redis_keeper import Keeper

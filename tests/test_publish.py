@@ -15,8 +15,8 @@ from conf.settings import load_settings
 from jobs.rim.errors import TemporaryError
 from jobs.rim.manifest import DataFile
 from jobs.rim.packing import generation_id
+from jobs.rim.redis_client import connect, redis_trouble
 from jobs.rim.redis_release import Lease, read_release, switch
-from jobs.rim.redis_writer import connect, redis_trouble
 from schemas.catalogue import Catalogue
 from schemas.codec import unpack_list
 from schemas.keys import tag_of

@@ -19,8 +19,8 @@ from deploy.embedded.checks import free_port
 from jobs.rim.errors import TemporaryError
 from jobs.rim.history import History
 from jobs.rim.lake import Lake
+from jobs.rim.redis_client import connect, redis_trouble
 from jobs.rim.redis_release import read_release, switch
-from jobs.rim.redis_writer import connect, redis_trouble
 from schemas.keys import tag_of
 
 ROOT = Path(__file__).absolute().parents[1]

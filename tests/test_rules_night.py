@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lake_fixtures import NIGHT, at, dictionary, lake_settings, rows, small_lake
+from slate_rows import slate_entries
 from spark_fixture import quick_spark  # noqa: F401
 
 from conf.rules import load_rules
@@ -14,7 +15,6 @@ from jobs.kernels.rules.night import catalogue_of
 from jobs.kernels.rules.rebuy import NEVER, Rebuy, days_since
 from jobs.rim.lake import Lake
 from jobs.rim.lineage import Lineage, job
-from jobs.rim.packing import slate_entries
 from jobs.rim.runner import run_step
 from schemas.arrow import arrow_schema
 from schemas.keys import Keys

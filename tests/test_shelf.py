@@ -9,6 +9,7 @@ import pytest
 from committed import commit
 from lake_fixtures import NIGHT, rows, small_lake
 from redis_server import RedisServer
+from slate_rows import slate_entries
 
 from conf.settings import load_settings
 from jobs import cli, publish
@@ -16,7 +17,7 @@ from jobs.rim.errors import GateRefused, TemporaryError
 from jobs.rim.lake import Lake
 from jobs.rim.lineage import Lineage, job
 from jobs.rim.manifest import Batch, DataFile, Manifest, iso
-from jobs.rim.packing import catalogue_rows, neighbor_entries, slate_entries, trending_entries
+from jobs.rim.packing import catalogue_rows, neighbor_entries, trending_entries
 from jobs.rim.redis_release import read_release
 from jobs.rim.runner import run_step
 from jobs.rim.shelf import generation_name

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.crc import key_slot
-from slate_rows import slate_row, slates
+from slate_rows import slate_entries, slate_row, slates
 from test_codec import INDEX, lists
 
 from jobs.kernels.cluster_slots import slots_of
 from jobs.rim.carrier import sets_of
 from jobs.rim.key_lists import pack_names, pack_pseudonyms, unpack_names
-from jobs.rim.packing import slate_entries
 from jobs.rim.parcels import Life, UserRows, parcel_of_pairs
 from schemas.bitplanes import pack_planes, pack_rising, size, unpack_planes, unpack_rising
 from schemas.codec import NONE, pack_list

@@ -13,7 +13,7 @@ from jobs.rim.manifest import DataFile
 from schemas.catalogue import CatalogueRow
 from schemas.codec import CODEC_VERSION, MAX_ITEMS, NONE, pack_list
 from schemas.keys import Keys
-from schemas.user_codec import USER_VERSION, pack_user
+from schemas.user_codec import USER_VERSION
 
 SLATE_COLUMNS = ["user_id", "items", "scores", "sources", "because_of", "seen"]
 NEIGHBOR_COLUMNS = ["item_idx", "kind", "rank", "neighbor_idx", "score"]
@@ -33,14 +33,6 @@ def generation_id(surface: str, as_of: str, files: Iterable[DataFile], dictionar
     made_of = orjson.dumps([surface, as_of, content, dictionary, key_version, codec])
     stamp = as_of.replace("-", "").replace(":", "")
     return f"{surface}-{stamp}-{hashlib.blake2b(made_of, digest_size=6).hexdigest()}"
-
-
-def slate_entries(batches: Iterable[pa.RecordBatch], keys: Keys, tag: str) -> Entries:
-    """One key a user, row by row: what ``jobs.rim.parcels.UserRows`` gives fast."""
-    for batch in batches:
-        columns = [batch.column(name).to_pylist() for name in SLATE_COLUMNS]
-        for user_id, *lists in zip(*columns, strict=True):
-            yield keys.slate(user_id, tag), pack_user(*lists)
 
 
 def neighbor_entries(rows: pa.Table, alike: pa.Table, keys: Keys, tag: str, kinds: tuple[str, ...]) -> Entries:

@@ -16,9 +16,6 @@ import redis
 from conf.settings import Publish
 from jobs.rim.carrier import Receipt
 from jobs.rim.errors import TemporaryError
-from jobs.rim.redis_client import connect as connect
-from jobs.rim.redis_client import eviction_warning as eviction_warning
-from jobs.rim.redis_client import redis_trouble as redis_trouble
 from jobs.rim.replicas import wait_for_replicas
 from jobs.rim.roads import Roads
 from jobs.rim.shipment import Shipment

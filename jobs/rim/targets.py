@@ -5,7 +5,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from conf.settings import Settings
 from jobs.rim.errors import TemporaryError, UsageError
-from jobs.rim.redis_writer import redis_trouble
+from jobs.rim.redis_client import redis_trouble
 
 
 def targets(settings: Settings) -> list[Settings]:
