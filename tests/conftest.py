@@ -16,6 +16,7 @@ from deploy.embedded import house, java
 ROOT = Path(__file__).absolute().parents[1]
 DATA = Path(os.environ.get("TEST_DATA", ROOT.parent / "shared" / "data"))
 FROM_OUTSIDE = ("NIGHTSHELF_", "MAKE", "MFLAGS", "ARGS", "DATA", "SOURCE", "PORT")  # settings, and make's to its like
+LONGEST = ("test_make_run.py", "test_bench.py", "test_nightly.py", "test_dags.py", "test_cluster.py")  # begun first
 NEED = "needs {what}; add it: {command}"
 
 
@@ -28,6 +29,13 @@ def pytest_configure(config: pytest.Config) -> None:
     house.LOGS.mkdir(parents=True, exist_ok=True)
     os.environ["JAVA_HOME"] = java.find_java_home()
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files run side by side: a long one begun last would be waited for alone."""
+    place = {name: k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -62,7 +70,7 @@ def required(report, may_be_absent: bool):
 
 
 def reason_of(report) -> str:
-    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple | list) else str(report.longrepr)
     return reason.removeprefix("Skipped: ")
 
 

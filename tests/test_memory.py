@@ -17,6 +17,7 @@ from jobs.rim.errors import TemporaryError
 from jobs.rim.lineage import Lineage, job
 from jobs.rim.memory import descendants, heap_mb, held_bytes, kernel_bytes, task_bytes, tasks_at_once, watched
 
+pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parents[1]
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 HUNGRY = """

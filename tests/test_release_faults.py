@@ -23,6 +23,7 @@ from jobs.rim.redis_client import connect, redis_trouble
 from jobs.rim.redis_release import read_release, switch
 from schemas.keys import tag_of
 
+pytestmark = pytest.mark.alone
 ROOT = Path(__file__).absolute().parents[1]
 SECRET = {"secret": "a secret of the tests"}
 

@@ -24,6 +24,7 @@ from serving.reader import Reader, StoreAway, UserRead
 from serving.shedding import GRACE_S, Shedding
 from serving.topology import slot_of
 
+pytestmark = pytest.mark.alone
 KEYS = Keys("test")
 SLOW_S = 0.005
 

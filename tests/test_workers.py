@@ -21,6 +21,7 @@ from benchmarks.shelves import Shelves, environment, publish, settings_of
 from deploy.embedded.checks import free_port
 from serving.metrics import fold_dead
 
+pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parents[1]
 TIMES = {  # generous: what is tested here is not speed
     "NIGHTSHELF_REDIS__CONNECT_TIMEOUT_MS": "300",
