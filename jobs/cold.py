@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from conf.settings import Settings
 from jobs.kernels.cold_items import exposure_days, item_rates
-from jobs.kernels.cold_users import by_combination, combinations, decayed_people, lifts
+from jobs.kernels.cold_users import by_combination, combinations, lifts
 from jobs.kernels.content import content_vectors, head_of_rows, labels, price_bands, words
 from jobs.kernels.recipe.candidates import best_columns
 from jobs.kernels.rules.night import categories_of
@@ -120,14 +120,12 @@ def coded(users: pa.Table) -> tuple[list[np.ndarray], list[pa.Array]]:
 
 
 def takers(liked: pa.Table, n_items: int, as_of: datetime) -> tuple[sp.csr_matrix, pa.Array]:
-    """``(n_people, n_items)``, faded by age, and whose the rows are."""
-    users = liked["user_id"].combine_chunks().dictionary_encode()
+    """``(n_people, n_items)``, faded by age, and whose the rows are. A pair stands once in ``liked``."""
+    users = liked["user_id"].dictionary_encode().unify_dictionaries().combine_chunks()
     age_days = (round(as_of.timestamp() * 1e6) - liked["last_time"].cast(pa.int64()).to_numpy()) / DAY_US
     shape = (len(users.dictionary), n_items)
-    return (
-        decayed_people(users.indices.to_numpy(), liked["item_idx"].to_numpy(), age_days, HALF_LIFE_DAYS, shape),
-        users.dictionary,
-    )
+    cells = (users.indices.to_numpy(), liked["item_idx"].to_numpy())
+    return sp.csr_matrix((0.5 ** (age_days / HALF_LIFE_DAYS), cells), shape), users.dictionary
 
 
 def fresh_share(people: sp.csr_matrix, known: pa.Table, near: sp.csr_matrix, as_of: datetime) -> np.ndarray:
@@ -155,4 +153,5 @@ JOB = Job(
     settings=("cold",),
     engine="local",
     transform=transform,
+    columns={"interactions": ("user_id", "item_idx", "weight_micro", "last_time")},
 )

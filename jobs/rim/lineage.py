@@ -8,7 +8,7 @@ import copy
 import hashlib
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -55,6 +55,7 @@ class Job:
     ``every_days`` it is made once for so many days, as of the beginning of that period (see ``Lineage.moment``).
     One whose rows hold all that is needed of the events before them names their table as ``base``: it gets an earlier
     run's in ``inputs["base"]`` (``jobs.rim.base.Base``) with the events since, and gives what all events would.
+    Of a computed table read as Arrow it may name the ``columns`` it needs: only they are read, text as dictionaries.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Job:
     rules: tuple[str, ...] = ()
     every_days: Callable[[Settings], int] | None = None
     base: str = ""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @lru_cache

@@ -162,7 +162,12 @@ def read_arrow(table: str, of: Job, lineage: Lineage, start: datetime):
     if table == LIVE_RECIPE:
         live = lineage.live_recipe(of)
         return lake.read("recipe", live.files["recipe"] if live else [])
-    return lineage.read(table)
+    columns = of.columns.get(table)
+    return lineage.read(table, list(columns), texts_of(table, columns)) if columns else lineage.read(table)
+
+
+def texts_of(table: str, columns: tuple[str, ...]) -> list[str]:
+    return [column.name for column in TABLES[table].columns if column.name in columns and column.type == "string"]
 
 
 def event_weights(batches: list[Batch]):
