@@ -73,6 +73,7 @@ class Ingest(Section):
 
 
 class Interactions(Section):
+    engine: Literal["auto", "compiled", "spark"] = Field(exclude=True)  # out of every hash: the rows are equal
     window_days: Annotated[int, between(1, 20_000)]
     half_life_days: Annotated[int, between(1, 20_000)]
     max_per_user_item_day: Annotated[int, between(1, 1_000)]

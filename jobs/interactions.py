@@ -7,143 +7,127 @@ al.'s constant weights.
 
 A night adds the events since to the rows of an earlier one, exactly: totals are integer micro-units at the scale of
 their period's beginning, so sums are equal in any order; the period, of 16 half-lives from 1970 on, ends with a shift
-by 16 bits, which rounds the same whenever it is done. Cost: the rows and the new events, not all events.
+by 16 bits, which rounds the same whenever it is done. Cost: the rows and the new events, not all events. What memory
+holds is added up in this process, more by Spark, to equal rows.
 """
 
-from collections.abc import Mapping
-from datetime import date, datetime, timedelta
-from functools import reduce
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from conf.settings import Settings
-from jobs.kernels.weighing import weigh
+from jobs.kernels.pair_totals import CARRIED, NEVER, Carried, Happened, pair_totals
+from jobs.kernels.positives import coded, which_weight
+from jobs.kernels.text_codes import TextCodes
+from jobs.rim.base import Base
 from jobs.rim.lineage import Job
+from jobs.rim.means import Means
+from jobs.rim.stored_rows import StoredRows
+from schemas.tables import KINDS
 
-PERIOD_HALVINGS = 16  # a day's weight, below 2^34, times 2^16, summed over a century of days, fits 63 bits
-MAX_BROADCAST_ROWS = 500_000  # about 100 MB in each executor
-FIRST_DAY = date(1970, 1, 1)
-KEY = ["user_id", "item_idx"]
-CARRIED = ("total_micro", "n_events", "n_purchases", "first_time", "last_time", "last_purchase_time")
-
-
-def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict[str, DataFrame]:
-    """events, item_dictionary (Spark), event_weights (Arrow), base → interactions."""
-    wanted, base = settings.interactions, inputs["base"]
-    newest = (as_of - timedelta(microseconds=1)).date()
-    weighted = weigh(inputs["events"], inputs["event_weights"], inputs["item_dictionary"])
-    daily = cap_user_days(daily_totals(weighted, wanted.max_per_user_item_day), wanted.max_per_user_day)
-    if (newest - base.start.date()).days > wanted.window_days:
-        daily = since_last_gap(daily, wanted.window_days)
-    before = base.start.date() - timedelta(days=1)  # the day the base's totals are as of
-    periods = range(period_of(before, wanted.half_life_days), period_of(newest, wanted.half_life_days) + 1)
-    added = added_totals(daily, periods, wanted.half_life_days)
-    rows = summed(beside(base.rows, added), periods, wanted.window_days)
-    return {"interactions": decayed(rows, newest, wanted.half_life_days, wanted.window_days)}
+EVENT_BYTES, ROW_BYTES = 60, 140  # of an event, and of a carried row, that are added up in this process
+MICROSECONDS = pa.timestamp("us", "UTC")
 
 
-def daily_totals(weighted: DataFrame, max_events: int) -> DataFrame:
-    """Per user, item, UTC day and kind; beyond ``max_events`` of them further events add nothing."""
-    n_counted = F.least(F.count("*"), F.lit(max_events))
-    return weighted.groupBy(*KEY, "kind", F.to_date("event_time").alias("day")).agg(
-        floor_ratio(F.sum("weight_micro") * n_counted, F.count("*")).alias("day_micro"),
-        F.count("*").alias("n_events"),
-        F.min("event_time").alias("first_time"),
-        F.max("event_time").alias("last_time"),
+def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict:
+    """events, event_weights, item_dictionary, base, means → interactions."""
+    base: Base = inputs["base"]
+    chosen = engine(inputs["events"].num_rows, base.rows.num_rows if base.rows else 0, inputs["means"], settings)
+    made = by_spark if chosen["engine"] == "spark" else compiled
+    return {"interactions": made(inputs, base, as_of, settings), "measured": chosen}
+
+
+def engine(n_events: int, n_rows: int, means: Means, settings: Settings) -> dict[str, str | int]:
+    """Which engine adds so many events to so many rows, why, and what the compiled one would take."""
+    needed, wanted = n_events * EVENT_BYTES + n_rows * ROW_BYTES, settings.interactions.engine
+    if wanted != "auto":
+        chosen, why = wanted, "interactions.engine says so"
+    elif needed > means.alone_bytes:
+        chosen, why = "spark", f"{means.alone_bytes >> 20:,} MiB are there"
+    else:
+        chosen, why = "compiled", "it fits memory"
+    return {"engine": chosen, "why": why, "estimate_mb": needed >> 20}
+
+
+def by_spark(inputs: Mapping, base: Base, as_of: datetime, settings: Settings):
+    from jobs.kernels.pair_totals_spark import totals_in_spark
+
+    events, dictionary = (inputs["means"].in_spark(table) for table in ("events", "item_dictionary"))
+    carried = base.rows.frame(events.sparkSession) if base.rows else None
+    return totals_in_spark(
+        events, inputs["event_weights"], dictionary, carried, base.start, as_of, settings.interactions
     )
 
 
-def cap_user_days(daily: DataFrame, max_events: int) -> DataFrame:
-    """Scale down the days on which a user has more than ``max_events`` events: bots and resellers."""
-    n_day = F.sum("n_events").over(Window.partitionBy("user_id", "day"))
-    return daily.withColumn(
-        "day_micro", floor_ratio(F.col("day_micro") * max_events, F.greatest(n_day, F.lit(max_events)))
+def compiled(inputs: Mapping, base: Base, as_of: datetime, settings: Settings) -> list[pa.Table]:
+    users = TextCodes()
+    carried = carried_rows(base.rows, users)
+    events = counted(inputs["events"], inputs["event_weights"].to_pylist(), inputs["item_dictionary"], users)
+    limits = (base.start, as_of, settings.interactions)
+    parts = pair_totals(events, carried, users.size, KINDS.index("purchase"), *limits)
+    texts = users.texts()
+    return [as_table(rows, micro, texts) for rows, micro in parts]
+
+
+def carried_rows(stored: StoredRows | None, users: TextCodes) -> Carried:
+    """The rows of an earlier night; its users get the first codes."""
+    columns = ["user_id", "item_idx", *CARRIED]
+    if stored is None:
+        return Carried(
+            *(np.empty(0, kind) for kind in (np.int32, np.int32, np.int64, np.int32, np.int32)),
+            *[np.empty(0, np.int64)] * 3,
+        )
+    rows = stored.arrow(columns, ["user_id"])
+    numbers = (
+        pc.fill_null(rows[name].cast(pa.int64()), NEVER) if rows[name].type == MICROSECONDS else rows[name]
+        for name in columns[1:]
     )
+    return Carried(users.of(rows["user_id"]), *(column.to_numpy() for column in numbers))
 
 
-def since_last_gap(daily: DataFrame, window_days: int) -> DataFrame:
-    """Of each pair the days since it was last without an event for more than ``window_days`` days."""
-    pair = Window.partitionBy(*KEY)
-    gap = F.datediff("day", F.lag("day").over(pair.orderBy("day"))) > window_days
-    born = F.max(F.when(F.col("gap"), F.col("day"))).over(pair)
-    kept = daily.withColumn("gap", gap).withColumn("born", born)
-    return kept.where(F.col("born").isNull() | (F.col("day") >= F.col("born")))
+def counted(events: Iterable[pa.Table], weights: list[dict], dictionary: pa.Table, users: TextCodes) -> Happened:
+    """The events of known users on known items that have a weight."""
+    n, at = events.num_rows, 0
+    rows = Happened(*(np.empty(n, kind) for kind in (np.int32, np.int32, np.int64, np.int8, np.int64)))
+    micro = np.array([weight["weight_micro"] for weight in weights], np.int64)
+    for part in [events] if isinstance(events, pa.Table) else events:
+        which, user, item = which_weight(part, weights), users.of(part["user_id"]), indexed(part["item_id"], dictionary)
+        kept = np.flatnonzero((which >= 0) & (user >= 0) & (item >= 0))
+        place = slice(at, at + len(kept))
+        rows.user[place], rows.item[place] = user[kept], item[kept]
+        rows.time_us[place] = part["event_time"].cast(pa.int64()).to_numpy()[kept]
+        rows.kind[place], rows.micro[place] = indexed_kinds(part["kind"])[kept], micro[which[kept]]
+        at += len(kept)
+    return Happened(*(column[:at] for column in (rows.user, rows.item, rows.time_us, rows.kind, rows.micro)))
 
 
-def added_totals(daily: DataFrame, periods: range, half_life_days: int) -> DataFrame:
-    """One row per user and item; the weight of each period, doubled every half-life from its beginning on."""
-    days = F.datediff("day", F.lit(FIRST_DAY))
-    length = PERIOD_HALVINGS * half_life_days
-    scaled = F.rint(F.col("day_micro") * F.pow(F.lit(2.0), F.pmod(days, F.lit(length)) / half_life_days)).cast("long")
-    period = F.floor(days / length)
-    bought = F.col("kind") == "purchase"
-    return daily.groupBy(*KEY).agg(
-        *(F.sum(F.when(period == p, scaled).otherwise(F.lit(0))).alias(f"period_{p}") for p in periods),
-        F.sum("n_events").alias("n_events"),
-        F.sum(F.when(bought, F.col("n_events")).otherwise(F.lit(0))).alias("n_purchases"),
-        F.min("first_time").alias("first_time"),
-        F.max("last_time").alias("last_time"),
-        F.max(F.when(bought, F.col("last_time"))).alias("last_purchase_time"),
-    )
+def indexed(item_ids: pa.ChunkedArray, dictionary: pa.Table) -> np.ndarray:
+    """The item_idx of each; -1 for none."""
+    texts, code = coded(item_ids)
+    place = pc.index_in(pa.array(texts, pa.string()), dictionary["item_id"].combine_chunks())
+    item_idx = np.append(dictionary["item_idx"].to_numpy(), -1).astype(np.int32)
+    return np.append(item_idx[pc.fill_null(place, -1).to_numpy()], np.int32(-1))[code]
 
 
-def beside(base: DataFrame | None, added: DataFrame) -> DataFrame:
-    """Each pair of either, the base's columns as ``was_…``. A night adds little: then the base stays where it is."""
-    if base is None:
-        return added.withColumns({f"was_{name}": F.lit(None) for name in CARRIED})
-    was = base.select(*KEY, *(F.col(name).alias(f"was_{name}") for name in CARRIED))
-    added = added.persist()
-    if added.count() > MAX_BROADCAST_ROWS:
-        return was.join(added, KEY, how="full")
-    known = was.select(KEY).join(F.broadcast(added.select(KEY)), KEY, how="left_semi")
-    fresh = added.join(F.broadcast(known), KEY, how="left_anti")
-    return was.join(F.broadcast(added), KEY, how="left").unionByName(fresh, allowMissingColumns=True)
+def indexed_kinds(kinds: pa.ChunkedArray) -> np.ndarray:
+    texts, code = coded(kinds)
+    return np.array([*(KINDS.index(text) for text in texts), -1], np.int8)[code]
 
 
-def summed(rows: DataFrame, periods: range, window_days: int) -> DataFrame:
-    """Totals of what was and what was added; what was forgotten before the first event added does not count."""
-    lives = F.coalesce(F.datediff("first_time", "was_last_time") <= window_days, F.lit(True))
-    was = {name: F.when(lives, F.col(f"was_{name}")) for name in CARRIED}
-    sums = [or_zero(f"period_{period}") for period in periods]
-    return rows.select(
-        *KEY,
-        at_last_period([or_zero(was["total_micro"]) + sums[0], *sums[1:]]).alias("total_micro"),
-        *((or_zero(was[name]) + or_zero(name)).alias(name) for name in ("n_events", "n_purchases")),
-        F.coalesce(was["first_time"], "first_time").alias("first_time"),
-        F.coalesce("last_time", was["last_time"]).alias("last_time"),
-        F.coalesce("last_purchase_time", was["last_purchase_time"]).alias("last_purchase_time"),
-    )
-
-
-def at_last_period(sums: list[Column]) -> Column:
-    """Sums of consecutive periods at the scale of the last one's beginning; each step rounds towards minus infinity."""
-    return reduce(lambda total, period: F.shiftright(total, PERIOD_HALVINGS) + period, sums)
-
-
-def decayed(rows: DataFrame, newest: date, half_life_days: int, window_days: int) -> DataFrame:
-    """With weights as of the last full day, without the pairs that are forgotten by then."""
-    halvings = days_in(newest) % (PERIOD_HALVINGS * half_life_days) / half_life_days
-    micro = F.rint(F.col("total_micro") * F.lit(2.0**-halvings)).cast("long")
-    known = rows.where(F.datediff(F.lit(newest), "last_time") < window_days)
-    return known.withColumn("weight_micro", F.greatest(micro, F.lit(0)))
-
-
-def period_of(day: date, half_life_days: int) -> int:
-    return days_in(day) // (PERIOD_HALVINGS * half_life_days)
-
-
-def days_in(day: date) -> int:
-    return (day - FIRST_DAY).days
-
-
-def or_zero(column: Column | str) -> Column:
-    return F.coalesce(column, F.lit(0))
-
-
-def floor_ratio(numerator: Column, denominator: Column) -> Column:
-    """Integer division that rounds towards minus infinity, so that equal inputs give equal micro-units."""
-    return F.floor(numerator / denominator).cast("long")
+def as_table(rows: Carried, micro: np.ndarray, texts: pa.StringArray) -> pa.Table:
+    """With user ids as a dictionary."""
+    never = rows.last_purchase_time == NEVER
+    columns = {name: pa.array(getattr(rows, name)) for name in CARRIED} | {
+        "user_id": pa.DictionaryArray.from_arrays(pa.array(rows.user), texts),
+        "item_idx": pa.array(rows.item),
+        "weight_micro": pa.array(micro),
+        "last_purchase_time": pa.array(rows.last_purchase_time, mask=never),
+    }
+    times = {name: columns[name].cast(MICROSECONDS) for name in columns if name.endswith("_time")}
+    return pa.table(columns | times)
 
 
 JOB = Job(
@@ -151,8 +135,8 @@ JOB = Job(
     inputs=("events", "event_weights", "item_dictionary"),
     outputs=("interactions",),
     settings=("interactions",),
-    engine="spark",
+    engine="either",
     transform=transform,
-    arrow_inputs=("event_weights",),
     base="interactions",
+    columns={"events": ("user_id", "item_id", "event_time", "kind", "value", "source")},
 )

@@ -24,7 +24,7 @@ from schemas.tables import TABLES as TABLES_BY_NAME
 
 HERE = Path(__file__).parent
 STEPS = ("interactions", "cooccurrence", "recipe", "fit", "cold", "candidates", "slates")
-ON_SPARK = [name for name in STEPS if job(name).engine == "spark"]
+ON_SPARK = [name for name in STEPS if job(name).engine == "spark" or name == "interactions"]  # there it is told to
 TABLES = [table for table, maker in MAKERS.items() if maker in ON_SPARK]
 JARS = HERE.parent / "deploy" / "s3a" / "jars"
 
@@ -113,6 +113,7 @@ def environment(settings: Settings, cluster: SparkCluster) -> dict[str, str]:
         "NIGHTSHELF_SPARK__S3A_JARS": settings.spark.s3a_jars,
         "NIGHTSHELF_SPARK__OPTIONS": json.dumps(settings.spark.options),
         "NIGHTSHELF_SPARK__SHUFFLE_PARTITIONS": "2",
+        "NIGHTSHELF_INTERACTIONS__ENGINE": "spark",
         "NIGHTSHELF_IDENTITY__SECRET": SECRET,
         "PYTHONPATH": str(HERE.parent),
         "PYSPARK_PYTHON": str(cluster.python),

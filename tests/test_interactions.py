@@ -4,7 +4,8 @@ from datetime import datetime
 
 import pytest
 from lake_fixtures import NIGHT, at, backwards, dictionary, rows
-from spark_fixture import as_frame, quick_spark  # noqa: F401
+from pair_totals_inputs import made, told
+from spark_fixture import quick_spark  # noqa: F401
 
 from conf.settings import load_settings
 from jobs.interactions import transform
@@ -28,24 +29,18 @@ WEIGHTS = (
 )
 
 
-@pytest.fixture
-def run(quick):
-    """Transform these events; gives (user, item_idx) → row."""
+@pytest.fixture(params=["compiled", "spark"])
+def run(quick, request):
+    """Transform these events by either engine; gives (user, item_idx) → row."""
 
     def transformed(*events: dict, as_of: datetime = NIGHT, mixed: bool = False, **wanted: int) -> dict:
         content = rows("events", *events)
-        happened = as_frame(quick, "events", backwards(content) if mixed else content)
-        inputs = {
-            "events": happened.repartition(5) if mixed else happened,
-            "event_weights": rows("event_weights", *WEIGHTS),
-            "item_dictionary": as_frame(quick, "item_dictionary", dictionary(*"abcdefgh")),
-            "base": Base(midnight(min(content["event_time"].to_pylist()))),
-        }
-        settings = load_settings(
-            interactions={"window_days": 365, "half_life_days": 2, "max_per_user_day": 100} | wanted
-        )
-        (result,) = transform(inputs, as_of, settings).values()
-        found = result.toArrow().to_pylist()
+        start = midnight(min(content["event_time"].to_pylist()))
+        limits = {"window_days": 365, "half_life_days": 2, "max_per_user_day": 100, "engine": request.param}
+        settings = load_settings(interactions=limits | wanted)
+        happened = backwards(content) if mixed else content
+        given = told(quick, happened, WEIGHTS, dictionary(*"abcdefgh"), Base(start), n_parts=5 if mixed else 1)
+        found = made(transform(given, as_of, settings)).to_pylist()
         assert len({(row["user_id"], row["item_idx"]) for row in found}) == len(found)
         return {(row["user_id"], row["item_idx"]): row for row in found}
 

@@ -6,13 +6,16 @@ from datetime import datetime
 import numpy as np
 import pytest
 from lake_fixtures import WEIGHTS, add_batch, at, dictionary, lake_settings, rows, small_lake
+from pair_totals_inputs import ROOM, Held, made, told
 from rollup_oracle import known
-from spark_fixture import as_frame, quick_spark  # noqa: F401
+from spark_fixture import quick_spark  # noqa: F401
 
 import jobs.interactions as interactions
 from conf.settings import load_settings
+from jobs.kernels import pair_totals_spark
 from jobs.rim.base import Base, find_base, settled
 from jobs.rim.lineage import Lineage, job
+from jobs.rim.means import Means
 from jobs.rim.runner import read_inputs, run_step
 
 MICRO = {weight["kind"]: weight["weight_micro"] for weight in WEIGHTS}
@@ -37,22 +40,19 @@ def months(seed: int) -> list[dict]:
     return events + bot
 
 
-@pytest.fixture
-def night(quick):
-    """The rows as of a midnight, from a base as of an earlier one (or none), as Arrow."""
+@pytest.fixture(params=["compiled", "spark"])
+def night(quick, request):
+    """The rows as of a midnight, from a base as of an earlier one (or none), as Arrow, by either engine."""
 
-    def made(events: list[dict], as_of: datetime, start: datetime, base=None):
+    def computed(events: list[dict], as_of: datetime, start: datetime, base=None):
         read = [event for event in events if start <= event["event_time"] < as_of]
-        inputs = {
-            "events": as_frame(quick, "events", rows("events", *read)),
-            "event_weights": rows("event_weights", *WEIGHTS),
-            "item_dictionary": as_frame(quick, "item_dictionary", dictionary(*ITEMS)),
-            "base": Base(start, None, None if base is None else as_frame(quick, "interactions", base)),
-        }
-        found = interactions.transform(inputs, as_of, load_settings(interactions=WANTED))["interactions"]
-        return found.select(rows("interactions").column_names).toArrow()
+        carried = Base(start, None, None if base is None else Held(base))
+        given = told(quick, rows("events", *read), WEIGHTS, dictionary(*ITEMS), carried)
+        return made(
+            interactions.transform(given, as_of, load_settings(interactions=WANTED | {"engine": request.param}))
+        )
 
-    return made
+    return computed
 
 
 def by_pair(table) -> dict:
@@ -75,7 +75,7 @@ def test_night_by_night_from_any_base_and_from_scratch_are_one(night, monkeypatc
         start, states[day] = at(days=day), carried
     assert by_pair(night(events, end, begin)) == expected(events, end)
     assert by_pair(night(events, end, at(days=-60), states[-60])) == expected(events, end)
-    monkeypatch.setattr(interactions, "MAX_BROADCAST_ROWS", 0)  # more than a night brings
+    monkeypatch.setattr(pair_totals_spark, "MAX_BROADCAST_ROWS", 0)  # more than a night brings
     assert by_pair(night(events, end, at(days=-41), states[-41])) == expected(events, end)
     found = expected(events, end).values()
     assert {row["weight_micro"] > 0 for row in found} == {row["n_purchases"] > 0 for row in found} == {True, False}
@@ -110,7 +110,7 @@ def run(lineage: Lineage, quick, of=None) -> dict:
     """Run interactions; what was measured but the time, with the rows."""
     run_step(of or job("interactions"), lineage, lambda: quick)
     made = lineage.committed("interactions")
-    measured = {name: value for name, value in made.measured.items() if name != "seconds"}
+    measured = {name: made.measured[name] for name in ("base", "n_events")}
     return measured | {"rows": sorted(lineage.read("interactions").to_pylist(), key=str)}
 
 
@@ -120,8 +120,8 @@ def scratch(lineage: Lineage, quick, monkeypatch) -> list[dict]:
         patched.setattr("jobs.rim.base.MAX_RUNS", 0)
         inputs = read_inputs(job("interactions"), lineage, quick)
     assert inputs["base"].rows is None
-    found = interactions.transform(inputs, lineage.as_of, lineage.settings)["interactions"]
-    return sorted(found.select(rows("interactions").column_names).toArrow().to_pylist(), key=str)
+    inputs["means"] = Means(ROOM, ROOM, None)
+    return sorted(made(interactions.transform(inputs, lineage.as_of, lineage.settings)).to_pylist(), key=str)
 
 
 def iso_day(days: int) -> str:
@@ -166,7 +166,7 @@ def test_a_night_that_dies_half_way_leaves_no_base(shop, quick, monkeypatch):
     run(of_night(shop, -2), quick)
 
     def dies(inputs, as_of, settings):
-        interactions.transform(inputs, as_of, settings)["interactions"].count()
+        interactions.transform(inputs, as_of, settings)
         raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"):

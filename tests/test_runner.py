@@ -220,7 +220,7 @@ def well(inputs):
 )
 def test_a_job_that_fails_leaves_nothing_visible(lineage, quick, transform, error, told):
     with pytest.raises(error, match=told):
-        run_step(replace(job("interactions"), transform=transform), lineage, lambda: quick)
+        run_step(replace(job("interactions"), engine="spark", transform=transform), lineage, lambda: quick)
     assert committed(lineage) == []
     assert lineage.find("interactions") is None
 

@@ -96,24 +96,28 @@ def searches(events: pa.Table) -> pa.Table:
 
 
 def is_positive(events: pa.Table, weights: list[dict]) -> pa.Array:
-    """Bool, one per event: its weight is above 0; one for the very value wins over one for any value.
+    """Bool, one per event: its weight is above 0."""
+    micro = np.array([*(weight["weight_micro"] for weight in weights), 0])
+    return pa.array(micro[which_weight(events, weights)] > 0)
 
-    ``weights`` are rows of the table event_weights.
+
+def which_weight(events: pa.Table, weights: list[dict]) -> np.ndarray:
+    """Of each event the position of its weight in ``weights``, rows of the table event_weights; -1 for none.
+
+    One for the very value wins over one for any value.
     """
     (sources, source), (kinds, kind) = coded(events["source"]), coded(events["kind"])
-    liked = np.zeros((len(sources) + 1, len(kinds) + 1), bool)  # the last of each is what null, -1, finds
-    for weight in (weight for weight in weights if weight["value"] is None):
-        liked[np.ix_(sources == weight["source"], kinds == weight["kind"])] = weight["weight_micro"] > 0
-    found = liked[source, kind]
-    for weight in (weight for weight in weights if weight["value"] is not None):
-        very = pc.fill_null(pc.equal(events["value"], weight["value"]), False).to_numpy()
-        same = (
-            very
-            & np.append(sources == weight["source"], False)[source]
-            & np.append(kinds == weight["kind"], False)[kind]
-        )
-        found[same] = weight["weight_micro"] > 0
-    return pa.array(found)
+    which = np.full((len(sources) + 1, len(kinds) + 1), -1, np.int16)  # the last of each is what null, -1, finds
+    for place, weight in enumerate(weights):
+        if weight["value"] is None:
+            which[np.ix_(np.flatnonzero(sources == weight["source"]), np.flatnonzero(kinds == weight["kind"]))] = place
+    found = which[source, kind]
+    for place, weight in enumerate(weights):
+        if weight["value"] is not None:
+            very = pc.fill_null(pc.equal(events["value"], weight["value"]), False).to_numpy()
+            same = np.append(sources == weight["source"], False)[source]
+            found[very & same & np.append(kinds == weight["kind"], False)[kind]] = place
+    return found
 
 
 def codes(ids: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,13 +6,10 @@ has. The rows are equal whatever they go on from; so the choice is no part of th
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from jobs.rim.lineage import Job, Lineage
 from jobs.rim.manifest import Manifest
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+from jobs.rim.stored_rows import StoredRows
 
 MAX_RUNS = 60  # of earlier moments that are looked at: each costs a pass over the batches
 SETTLED_DAYS = 7  # events that come later than that are rare
@@ -26,7 +23,7 @@ class Base:
 
     start: datetime
     run: Manifest | None = None
-    rows: "DataFrame | None" = None
+    rows: StoredRows | None = None
 
     def measured(self, lineage: Lineage) -> dict:
         n_events = lineage.n_events(lineage.as_of) - lineage.n_events(self.start)

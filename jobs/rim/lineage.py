@@ -55,7 +55,8 @@ class Job:
     ``every_days`` it is made once for so many days, as of the beginning of that period (see ``Lineage.moment``).
     One whose rows hold all that is needed of the events before them names their table as ``base``: it gets an earlier
     run's in ``inputs["base"]`` (``jobs.rim.base.Base``) with the events since, and gives what all events would.
-    Of a computed table read as Arrow it may name the ``columns`` it needs: only they are read, text as dictionaries.
+    Of events and of a computed table that it gets as Arrow it may name the ``columns`` it needs: only they are read,
+    text as dictionaries.
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,10 +16,12 @@ from jobs.rim.lineage import LIVE_RECIPE, MAKERS, RAW, Job, Lineage, code_versio
 from jobs.rim.manifest import Batch, DataFile, Manifest, iso
 from jobs.rim.means import Means
 from jobs.rim.memory import MemoryWatch, kernel_bytes, watched
+from jobs.rim.stored_rows import StoredRows
 from schemas.tables import SCHEMA_VERSION, TABLES
 
+WRITE_THREADS = 2  # for a table that comes as a list of parts
 LONGEST_UPLOAD = timedelta(days=1)  # of one file; whoever began an earlier one is not there any more
-EVENT_COLUMNS = (  # what a local job gets of events
+EVENT_COLUMNS = (  # what a local job gets of events unless it names others
     *("user_id", "item_id", "event_time", "kind", "value", "source"),
     *("price", "country", "device", "query"),
 )
@@ -92,7 +95,7 @@ def compute(of: Job, lineage: Lineage, spark: Callable, watch: MemoryWatch | Non
     as_of, version = lineage.moment(of), lineage.version(of.name)
     inputs = read_inputs(of, lineage, session)
     if of.engine == "either":
-        inputs["means"] = means(of, lineage, spark)
+        inputs["means"] = means(of, lineage, inputs, spark)
     results = of.transform(inputs, as_of, lineage.settings)
     files = {table: write_output(table, results[table], lineage.lake, as_of, version) for table in of.outputs}
     measured = {"seconds": round(time.monotonic() - started, 3)} | dict(results.get("measured", {}))
@@ -105,10 +108,11 @@ def compute(of: Job, lineage: Lineage, spark: Callable, watch: MemoryWatch | Non
     return manifest
 
 
-def means(of: Job, lineage: Lineage, spark: Callable) -> Means:
+def means(of: Job, lineage: Lineage, inputs: Mapping, spark: Callable) -> Means:
     wanted, started = lineage.settings.resources, getattr(spark, "started", True)
     rooms = kernel_bytes(wanted, beside_spark=started), kernel_bytes(wanted, beside_spark=True)
-    return Means(*rooms, lambda table: read_spark(table, of, lineage, lineage.window_start(of), spark()))
+    start = inputs["base"].start if of.base else lineage.window_start(of)
+    return Means(*rooms, lambda table: read_spark(table, of, lineage, start, spark()))
 
 
 def describe_rows(manifest: Manifest) -> str:
@@ -145,7 +149,7 @@ def read_inputs(of: Job, lineage: Lineage, session) -> Mapping:
 
     tables = {table: read(table) for table in of.inputs}
     if base and base.run:
-        base = replace(base, rows=open_files(of.base, base.run.files[of.base], lineage, session))
+        base = replace(base, rows=StoredRows(lineage.lake, of.base, base.run.files[of.base]))
     return tables | ({"rules": lineage.rules} if of.rules else {}) | ({"base": base} if base else {})
 
 
@@ -158,7 +162,7 @@ def read_arrow(table: str, of: Job, lineage: Lineage, start: datetime):
     if table == "event_weights":
         return event_weights(lineage.batches)
     if table == "events":
-        return lake.events(lineage.snapshot, start, lineage.moment(of), list(EVENT_COLUMNS))
+        return lake.events(lineage.snapshot, start, lineage.moment(of), list(of.columns.get(table, EVENT_COLUMNS)))
     if table == LIVE_RECIPE:
         live = lineage.live_recipe(of)
         return lake.read("recipe", live.files["recipe"] if live else [])
@@ -190,27 +194,21 @@ def read_spark(table: str, of: Job, lineage: Lineage, start: datetime, session):
     if table == "events":
         files = lineage.lake.event_files(lineage.snapshot, start, lineage.moment(of))
         inside = (F.col("event_time") >= start) & (F.col("event_time") < lineage.moment(of))
-        return open_files(table, files, lineage, session).where(inside)
+        return StoredRows(lineage.lake, table, files).frame(session).where(inside)
     if table not in RAW:
-        return open_files(table, lineage.resolve(table).files[table], lineage, session)
+        return StoredRows(lineage.lake, table, lineage.resolve(table).files[table]).frame(session)
     rows, schema = read_arrow(table, of, lineage, start), spark_schema(TABLES[table])
     return session.createDataFrame(rows, schema) if rows.num_rows else session.createDataFrame([], schema)
-
-
-def open_files(table: str, files: list[DataFile], lineage: Lineage, session):
-    """A table's files as a Spark DataFrame."""
-    from schemas.spark import spark_schema
-
-    schema = spark_schema(TABLES[table])
-    return (
-        session.read.schema(schema).parquet(*lineage.lake.uris(files)) if files else session.createDataFrame([], schema)
-    )
 
 
 def write_output(table: str, rows, lake: Lake, as_of: datetime, version: str) -> list[DataFile]:
     """Write to an attempt's own folder; nothing sees it before the manifest names it."""
     key = lake.attempt_key(table, as_of, version)
     lake.store.make_room()
+    if isinstance(rows, list):
+        with ThreadPoolExecutor(WRITE_THREADS) as pool:
+            named = [(f"{key}/part-{k:05d}.parquet", table, part) for k, part in enumerate(rows) if part.num_rows]
+            return list(pool.map(lambda part: lake.write(*part), named))
     if hasattr(rows, "sparkSession"):
         from schemas.spark import spark_schema
 
