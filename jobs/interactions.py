@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from conf.settings import Settings
 from jobs.kernels.pair_totals import CARRIED, NEVER, Carried, Happened, pair_totals
 from jobs.kernels.positives import coded, which_weight
-from jobs.kernels.text_codes import TextCodes
+from jobs.kernels.text_codes import TextCodes, indexed
 from jobs.rim.base import Base
 from jobs.rim.lineage import Job
 from jobs.rim.means import Means
@@ -102,14 +102,6 @@ def counted(events: Iterable[pa.Table], weights: list[dict], dictionary: pa.Tabl
         rows.kind[place], rows.micro[place] = indexed_kinds(part["kind"])[kept], micro[which[kept]]
         at += len(kept)
     return Happened(*(column[:at] for column in (rows.user, rows.item, rows.time_us, rows.kind, rows.micro)))
-
-
-def indexed(item_ids: pa.ChunkedArray, dictionary: pa.Table) -> np.ndarray:
-    """The item_idx of each; -1 for none."""
-    texts, code = coded(item_ids)
-    place = pc.index_in(pa.array(texts, pa.string()), dictionary["item_id"].combine_chunks())
-    item_idx = np.append(dictionary["item_idx"].to_numpy(), -1).astype(np.int32)
-    return np.append(item_idx[pc.fill_null(place, -1).to_numpy()], np.int32(-1))[code]
 
 
 def indexed_kinds(kinds: pa.ChunkedArray) -> np.ndarray:

@@ -4,8 +4,9 @@ import math
 from functools import partial
 
 import pytest
+from either_engine import told
 from lake_fixtures import NIGHT, at, backwards, dictionary, rows
-from spark_fixture import as_frame, quick_spark  # noqa: F401
+from spark_fixture import quick_spark  # noqa: F401
 
 from conf.settings import load_settings
 from jobs.cooccurrence import transform
@@ -18,10 +19,7 @@ def transformed(session, engine: str, events=(), interactions=(), mixed=False, *
     tables = {"events": rows("events", *events), "interactions": rows("interactions", *interactions)}
     if mixed:
         tables = {name: backwards(table) for name, table in tables.items()}
-    inputs = {name: as_frame(session, name, table) for name, table in tables.items()}
-    if mixed:
-        inputs = {name: table.repartition(5) for name, table in inputs.items()}
-    inputs["item_dictionary"] = as_frame(session, "item_dictionary", dictionary(*NAMES))
+    inputs = told(session, tables | {"item_dictionary": dictionary(*NAMES)}, 5 if mixed else 1)
     local = {"sparse": 1_000_000, "spark": 0}[engine]
     settings = load_settings(cooccurrence={"min_pair": 1, "shrink": 0.0, "max_local_rows": local} | wanted)
     result = transform(inputs, NIGHT, settings)
@@ -158,10 +156,8 @@ def test_one_item_has_no_neighbor(count):
 
 
 def test_the_engine_goes_by_the_number_of_contributions(quick):
-    for max_local_rows, engine in ((8, "sparse"), (7, "spark")):
-        inputs = {"events": as_frame(quick, "events", rows("events"))}
-        inputs["interactions"] = as_frame(quick, "interactions", rows("interactions", *PEOPLE))
-        inputs["item_dictionary"] = as_frame(quick, "item_dictionary", dictionary(*NAMES))
+    for max_local_rows, engine in ((9, "sparse"), (8, "spark"), (7, "spark")):
+        tables = {"events": rows("events", *basket("o1", "a")), "interactions": rows("interactions", *PEOPLE)}
+        inputs = told(quick, tables | {"item_dictionary": dictionary(*NAMES)})
         settings = load_settings(cooccurrence={"max_local_rows": max_local_rows})
-        measured = transform(inputs, NIGHT, settings)["measured"]
-        assert (measured["n_contributions"], measured["engine"]) == (8, engine)
+        assert transform(inputs, NIGHT, settings)["measured"]["engine"] == engine

@@ -3,8 +3,8 @@
 from datetime import datetime
 
 import pytest
+from either_engine import made, told
 from lake_fixtures import NIGHT, at, backwards, dictionary, rows
-from pair_totals_inputs import made, told
 from spark_fixture import quick_spark  # noqa: F401
 
 from conf.settings import load_settings
@@ -39,8 +39,10 @@ def run(quick, request):
         limits = {"window_days": 365, "half_life_days": 2, "max_per_user_day": 100, "engine": request.param}
         settings = load_settings(interactions=limits | wanted)
         happened = backwards(content) if mixed else content
-        given = told(quick, happened, WEIGHTS, dictionary(*"abcdefgh"), Base(start), n_parts=5 if mixed else 1)
-        found = made(transform(given, as_of, settings)).to_pylist()
+        given = {"events": happened, "event_weights": rows("event_weights", *WEIGHTS)}
+        given |= {"item_dictionary": dictionary(*"abcdefgh")}
+        given = told(quick, given, n_parts=5 if mixed else 1) | {"base": Base(start)}
+        found = made(transform(given, as_of, settings)["interactions"], "interactions").to_pylist()
         assert len({(row["user_id"], row["item_idx"]) for row in found}) == len(found)
         return {(row["user_id"], row["item_idx"]): row for row in found}
 

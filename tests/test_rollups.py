@@ -5,8 +5,8 @@ from datetime import datetime
 
 import numpy as np
 import pytest
+from either_engine import ROOM, Held, made, told
 from lake_fixtures import WEIGHTS, add_batch, at, dictionary, lake_settings, rows, small_lake
-from pair_totals_inputs import ROOM, Held, made, told
 from rollup_oracle import known
 from spark_fixture import quick_spark  # noqa: F401
 
@@ -46,11 +46,11 @@ def night(quick, request):
 
     def computed(events: list[dict], as_of: datetime, start: datetime, base=None):
         read = [event for event in events if start <= event["event_time"] < as_of]
-        carried = Base(start, None, None if base is None else Held(base))
-        given = told(quick, rows("events", *read), WEIGHTS, dictionary(*ITEMS), carried)
-        return made(
-            interactions.transform(given, as_of, load_settings(interactions=WANTED | {"engine": request.param}))
-        )
+        given = {"events": rows("events", *read), "event_weights": rows("event_weights", *WEIGHTS)}
+        given = told(quick, given | {"item_dictionary": dictionary(*ITEMS)})
+        given |= {"base": Base(start, None, None if base is None else Held("interactions", base))}
+        settings = load_settings(interactions=WANTED | {"engine": request.param})
+        return made(interactions.transform(given, as_of, settings)["interactions"], "interactions")
 
     return computed
 
@@ -121,7 +121,8 @@ def scratch(lineage: Lineage, quick, monkeypatch) -> list[dict]:
         inputs = read_inputs(job("interactions"), lineage, quick)
     assert inputs["base"].rows is None
     inputs["means"] = Means(ROOM, ROOM, None)
-    return sorted(made(interactions.transform(inputs, lineage.as_of, lineage.settings)).to_pylist(), key=str)
+    found = interactions.transform(inputs, lineage.as_of, lineage.settings)["interactions"]
+    return sorted(made(found, "interactions").to_pylist(), key=str)
 
 
 def iso_day(days: int) -> str:

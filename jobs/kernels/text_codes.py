@@ -5,8 +5,10 @@ What Arrow has for this makes its table anew for every part: over hundreds of fi
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs.kernels.compiled import kernel
+from jobs.kernels.surroundings import coded
 
 FREE = -1
 FIRST_SLOTS = 1024
@@ -52,6 +54,14 @@ class TextCodes:
         if 2 * (self.size + n_texts) > len(self._slots):
             self._slots = np.full(1 << (2 * (self.size + n_texts)).bit_length(), FREE, np.int32)
             settle(self._slots, self._ends, self._bytes, self.size)
+
+
+def indexed(item_ids: pa.ChunkedArray, dictionary: pa.Table) -> np.ndarray:
+    """The item_idx of each; -1 for none."""
+    texts, code = coded(item_ids)
+    place = pc.index_in(pa.array(texts, pa.string()), dictionary["item_id"].combine_chunks())
+    item_idx = np.append(dictionary["item_idx"].to_numpy(), -1).astype(np.int32)
+    return np.append(item_idx[pc.fill_null(place, -1).to_numpy()], np.int32(-1))[code]
 
 
 def grown(values: np.ndarray, used: int, more: int) -> np.ndarray:

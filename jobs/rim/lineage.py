@@ -56,7 +56,7 @@ class Job:
     One whose rows hold all that is needed of the events before them names their table as ``base``: it gets an earlier
     run's in ``inputs["base"]`` (``jobs.rim.base.Base``) with the events since, and gives what all events would.
     Of events and of a computed table that it gets as Arrow it may name the ``columns`` it needs: only they are read,
-    text as dictionaries.
+    text as dictionaries. With engine ``either`` it gets such a table as ``jobs.rim.stored_rows.StoredRows``.
     """
 
     name: str

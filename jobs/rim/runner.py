@@ -167,6 +167,8 @@ def read_arrow(table: str, of: Job, lineage: Lineage, start: datetime):
         live = lineage.live_recipe(of)
         return lake.read("recipe", live.files["recipe"] if live else [])
     columns = of.columns.get(table)
+    if of.engine == "either" and columns:
+        return StoredRows(lake, table, lineage.resolve(table).files[table])
     return lineage.read(table, list(columns), texts_of(table, columns)) if columns else lineage.read(table)
 
 
