@@ -6,7 +6,7 @@ import pytest
 from lake_fixtures import rows
 
 from jobs.kernels import pairs
-from jobs.kernels.because import gram, solved, strongest_reasons
+from jobs.kernels.because import gram, strongest_reasons
 from jobs.kernels.statistics import (
     content_statistics,
     neighbor_statistics,
@@ -38,6 +38,13 @@ def closed_form(factors, own, confidence, regularization, proposed) -> np.ndarra
     return np.array([[similarity[i, j] * c for j, c in zip(own, confidence, strict=True)] for i in proposed])
 
 
+def reasons_of(factors, proposed, own, confidence, shared) -> list[int]:
+    """Of one user."""
+    found, ends = np.full(len(proposed), -1), (np.array([0, len(proposed)]), np.array([0, len(own)]))
+    strongest_reasons(factors, shared, proposed, ends[0], own, confidence, ends[1], found)
+    return found.tolist()
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_reasons_are_the_greatest_terms_of_the_closed_form(seed):
     """With few items and little confidence, where each part of the formula decides some of the places."""
@@ -45,17 +52,23 @@ def test_reasons_are_the_greatest_terms_of_the_closed_form(seed):
     factors = random.normal(size=(10, 4))
     own, proposed = random.choice(10, 6, replace=False), np.arange(10)
     confidence = 1 + 2 * random.random(6)
-    reasons = strongest_reasons(factors[proposed], factors[own], confidence, gram(factors, 0.1))
-    assert reasons.tolist() == closed_form(factors, own, confidence, 0.1, proposed).argmax(axis=1).tolist()
+    reasons = reasons_of(factors, proposed, own, confidence, gram(factors, 0.1))
+    assert reasons == own[closed_form(factors, own, confidence, 0.1, proposed).argmax(axis=1)].tolist()
 
 
-@pytest.mark.parametrize("n_own", [1, 3, 4, 6])
-def test_reasons_of_few_items_are_those_of_the_whole_system(n_own):
-    random = np.random.default_rng(n_own)
-    factors, own = random.normal(size=(10, 4)), np.arange(n_own)
-    confidence, shared = 1 + 2 * random.random(n_own), gram(factors, 0.1)
-    told = factors, factors[own], confidence, shared
-    assert strongest_reasons(*told, solved(factors, shared)[own]).tolist() == strongest_reasons(*told).tolist()
+def test_reasons_of_several_users_are_those_of_each():
+    random = np.random.default_rng(3)
+    factors, sizes = random.normal(size=(10, 4)), (1, 0, 6, 3)
+    owns = [np.sort(random.choice(10, n, replace=False)) for n in sizes]
+    trusts, shared = [1 + 2 * random.random(n) for n in sizes], gram(factors, 0.1)
+    found = np.full(4 * 10, -1)
+    ends, own_at = np.arange(0, 50, 10), np.append(0, np.cumsum(sizes))
+    strongest_reasons(
+        factors, shared, np.tile(np.arange(10), 4), ends, np.concatenate(owns), np.concatenate(trusts), own_at, found
+    )
+    for own, trust, mine in zip(owns, trusts, found.reshape(4, 10), strict=True):
+        alone = reasons_of(factors, np.arange(10), own, trust, shared) if len(own) else [-1] * 10
+        assert mine.tolist() == alone
 
 
 def test_terms_add_up_to_the_users_score():
@@ -73,10 +86,10 @@ def test_terms_add_up_to_the_users_score():
 def test_equal_reasons_go_to_the_first_and_one_item_explains_all():
     factors = np.eye(3)
     shared = gram(factors, 1.0)
-    twice = strongest_reasons(factors, factors[[0, 0]], np.array([2.0, 2.0]), shared)
-    assert twice.tolist() == [0, 0, 0]
-    assert strongest_reasons(factors, factors[[2]], np.array([5.0]), shared).tolist() == [0, 0, 0]
-    assert strongest_reasons(factors[:0], factors[[2]], np.array([5.0]), shared).tolist() == []
+    alike = np.vstack([factors, factors[:1]])
+    assert reasons_of(alike, np.arange(3), np.array([3, 0]), np.array([2.0, 2.0]), shared) == [3, 3, 3]
+    assert reasons_of(factors, np.arange(3), np.array([2]), np.array([5.0]), shared) == [2, 2, 2]
+    assert reasons_of(factors, np.arange(0), np.array([2]), np.array([5.0]), shared) == []
 
 
 def test_gram_is_exact_in_float64():

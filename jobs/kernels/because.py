@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from jobs.kernels.compiled import kernel
+
 
 def gram(item_factors: np.ndarray, regularization: float) -> np.ndarray:
     """YᵀY + λI, ``(factors, factors)``: the part of every user's system that all users share."""
@@ -9,29 +11,30 @@ def gram(item_factors: np.ndarray, regularization: float) -> np.ndarray:
     return wide.T @ wide + regularization * np.eye(item_factors.shape[1])
 
 
-def solved(item_factors: np.ndarray, shared: np.ndarray) -> np.ndarray:
-    """Y(YᵀY + λI)⁻¹, ``(n_items, factors)``: worked out once, it spares whoever has few items a system of their own."""
-    return np.linalg.solve(shared, item_factors.astype(np.float64).T).T
-
-
-def strongest_reasons(
-    proposed: np.ndarray,
-    history: np.ndarray,
-    confidence: np.ndarray,
-    shared: np.ndarray,
-    history_solved: np.ndarray | None = None,
-) -> np.ndarray:
-    """Position in ``history`` of the strongest contributor to each proposed item, ``(n_proposed,)``.
+@kernel
+def strongest_reasons(items, shared, proposed, proposed_at, own, confidence, own_at, found):
+    """Into ``found``, for each proposed item, the strongest contributor among its user's own, where there are any.
 
     The score of item i splits into Σ_j c_j · y_iᵀ W y_j over the user's items j, with W = (YᵀCY + λI)⁻¹ (Hu, Koren,
-    Volinsky 2008, eq. 7). ``proposed`` is ``(n_proposed, factors)``, ``history`` ``(n_history, factors)``,
-    ``confidence`` ``(n_history,)``, ``shared`` from ``gram``. With the history's rows of ``solved`` a history shorter
-    than a vector is solved for in its own size (Woodbury). Ties go to the first.
+    Volinsky 2008, eq. 7). ``items`` is Y, ``(n_items, factors)`` float64, ``shared`` from ``gram``. The items proposed
+    to user u are ``proposed[proposed_at[u] : proposed_at[u + 1]]``; theirs, and confidences of at least 1, likewise by
+    ``own_at``. Ties go to the first. O(n_own · factors²) for each user.
     """
-    n, factors = history.shape
-    if history_solved is not None and n < factors:
-        mixed = np.eye(n) + (confidence - 1.0)[:, None] * (history_solved @ history.T)
-        return np.argmax((proposed @ history_solved.T) @ np.linalg.solve(mixed, np.diag(confidence)), axis=1)
-    own = shared + (history.T * (confidence - 1.0)) @ history
-    weighted = np.linalg.solve(own, (history * confidence[:, None]).T)
-    return np.argmax(proposed @ weighted, axis=1)
+    for user in range(len(own_at) - 1):
+        mine, begin, end = own[own_at[user] : own_at[user + 1]], proposed_at[user], proposed_at[user + 1]
+        if len(mine) and end > begin:
+            trusted = confidence[own_at[user] : own_at[user + 1]]
+            history, asked = rows(items, mine), rows(items, proposed[begin:end])
+            weighted = history * (trusted - 1.0).reshape(-1, 1)
+            answered = np.linalg.solve(shared + np.dot(history.T, weighted), asked.T)
+            terms = np.dot(history, answered)
+            for row in range(end - begin):
+                found[begin + row] = mine[np.argmax(terms[:, row] * trusted)]
+
+
+@kernel
+def rows(items, which):
+    found = np.empty((len(which), items.shape[1]))
+    for at in range(len(which)):
+        found[at] = items[which[at]]
+    return found

@@ -49,8 +49,18 @@ def candidates(model: Model, people: People, users: np.ndarray, barred: sp.csr_m
         ranks.min(axis=1),
     )
     suited = affinities(model.affinities, people, users, user, item)
-    features = np.column_stack([scored, thing, person, *pairs, suited]).astype(np.float32, copy=False)
+    features = beside([scored, thing, person, *pairs, suited], len(user))
     return Slice(model.cut_s, users, user, item, features, feature_names(model.sources))
+
+
+def beside(columns: list[np.ndarray], n_rows: int) -> np.ndarray:
+    """As ``np.column_stack``, in float32 from the beginning: in float64 it would take as long as the forest."""
+    wide = [column.reshape(n_rows, -1) for column in columns]
+    found, at = np.empty((n_rows, sum(column.shape[1] for column in wide)), np.float32), 0
+    for column in wide:
+        found[:, at : at + column.shape[1]] = column
+        at += column.shape[1]
+    return found
 
 
 def of_one(

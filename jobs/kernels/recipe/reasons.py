@@ -1,11 +1,9 @@
 """Which source spoke most for a candidate, and which of the user's own items contributed most to what it said?"""
 
-import itertools
-
 import numpy as np
 import scipy.sparse as sp
 
-from jobs.kernels.because import gram, solved, strongest_reasons
+from jobs.kernels.because import gram, strongest_reasons
 from jobs.kernels.compiled import kernel
 from jobs.kernels.recipe.candidates import Slice
 from jobs.kernels.recipe.model import FAR, Model
@@ -40,17 +38,30 @@ def reasons(model: Model, people: People, user: np.ndarray, item: np.ndarray, sp
 
 
 def by_neighbors(source: ByNeighbors, _: Model, people: People, user: np.ndarray, item: np.ndarray) -> np.ndarray:
-    return strongest(people.history(source.history), source.weights, user, item)
+    if not source.kept:
+        source.kept["by_other"] = source.weights.T.tocsr()
+    return strongest(people.history(source.history), source.weights, user, item, source.kept["by_other"])
 
 
-def strongest(history: sp.csr_matrix, weights: sp.csr_matrix, user: np.ndarray, other: np.ndarray) -> np.ndarray:
+def strongest(
+    history: sp.csr_matrix,
+    weights: sp.csr_matrix,
+    user: np.ndarray,
+    other: np.ndarray,
+    by_other: sp.csr_matrix | None = None,
+) -> np.ndarray:
     """Of each user, rising, and column of ``weights``: the item whose value in the user's history times its weight for
     the column is the greatest above 0, of equals the lowest; -1 where none is.
+
+    ``by_other`` is ``weights`` transposed: with it a user's few columns are gone through where that is less than all
+    their own items' weights.
     """
     found = np.full(len(user), NOBODY, np.int64)
     bounds = np.flatnonzero(np.diff(user, prepend=NOBODY, append=NOBODY))
-    position = np.full(weights.shape[1], NOBODY)
-    tell_strongest(*arrays(history), *arrays(weights), np.asarray(user), np.asarray(other), bounds, position, found)
+    has_both, turned = by_other is not None, weights if by_other is None else by_other
+    sides = (*arrays(history), *arrays(weights), *arrays(turned))
+    position = np.full(max(weights.shape), np.int32(NOBODY))
+    tell_strongest(*sides, has_both, np.asarray(user), np.asarray(other), bounds, position, found)
     return found
 
 
@@ -61,38 +72,87 @@ def arrays(matrix: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @kernel
-def tell_strongest(own_at, own, values, weight_at, column, weights, user, other, bounds, position, found):
+def tell_strongest(
+    own_at,
+    own,
+    values,
+    weight_at,
+    column,
+    weights,
+    turned_at,
+    row_of,
+    turned,
+    both,
+    user,
+    other,
+    bounds,
+    position,
+    found,
+):
     """``bounds`` are where each user's rows begin, and the end: a user's own items are gone through once."""
     best = np.zeros(len(user), np.float32)
     for some in range(len(bounds) - 1):
-        begin, end = bounds[some], bounds[some + 1]
-        for row in range(begin, end):
-            position[other[row]] = row
-        for at in range(own_at[user[begin]], own_at[user[begin] + 1]):
-            for cell in range(weight_at[own[at]], weight_at[own[at] + 1]):
-                row = position[column[cell]]
-                if row != NOBODY and values[at] * weights[cell] > best[row]:
-                    best[row], found[row] = values[at] * weights[cell], own[at]
-        for row in range(begin, end):
-            position[other[row]] = NOBODY
+        rows, mine = (bounds[some], bounds[some + 1]), (own_at[user[bounds[some]]], own_at[user[bounds[some]] + 1])
+        if both and cells(turned_at, other, rows) < cells(weight_at, own, mine):
+            by_column(own, values, mine, turned_at, row_of, turned, other, rows, position, best, found)
+        else:
+            by_own(own, values, mine, weight_at, column, weights, other, rows, position, best, found)
+
+
+@kernel
+def cells(at, codes, part):
+    """How many the lines of these codes hold."""
+    n = 0
+    for place in range(part[0], part[1]):
+        n += at[codes[place] + 1] - at[codes[place]]
+    return n
+
+
+@kernel
+def by_own(own, values, mine, weight_at, column, weights, other, rows, position, best, found):
+    for row in range(rows[0], rows[1]):
+        position[other[row]] = row
+    for at in range(mine[0], mine[1]):
+        for cell in range(weight_at[own[at]], weight_at[own[at] + 1]):
+            row = position[column[cell]]
+            if row != NOBODY and values[at] * weights[cell] > best[row]:
+                best[row], found[row] = values[at] * weights[cell], own[at]
+    for row in range(rows[0], rows[1]):
+        position[other[row]] = NOBODY
+
+
+@kernel
+def by_column(own, values, mine, turned_at, row_of, turned, other, rows, position, best, found):
+    for at in range(mine[0], mine[1]):
+        position[own[at]] = at
+    for row in range(rows[0], rows[1]):
+        for cell in range(turned_at[other[row]], turned_at[other[row] + 1]):
+            at = position[row_of[cell]]
+            if at != NOBODY and values[at] * turned[cell] > best[row]:
+                best[row], found[row] = values[at] * turned[cell], own[at]
+    for at in range(mine[0], mine[1]):
+        position[own[at]] = NOBODY
 
 
 def by_factors(source: ByFactors, model: Model, people: People, user: np.ndarray, item: np.ndarray) -> np.ndarray:
     if not source.kept:
-        shared = gram(source.items, ALS_RIDGE)
-        source.kept["reasons"] = source.items.astype(np.float64), shared, solved(source.items, shared)
-    items, shared, alone = source.kept["reasons"]
-    starts = np.searchsorted(people.cell_user, np.arange(people.n_users + 1))
+        source.kept["reasons"] = source.items.astype(np.float64), gram(source.items, ALS_RIDGE)
     found = np.full(len(user), NOBODY, np.int64)
-    bounds = np.flatnonzero(np.diff(user, prepend=NOBODY, append=NOBODY))
-    for begin, end in itertools.pairwise(bounds):
-        cells = slice(starts[user[begin]], starts[user[begin] + 1])
-        own = people.cell_item[cells]
-        if len(own):
-            confidence = confidences(source, model.cut_s - people.cell_last[cells])
-            of_own = items[own], confidence, shared, alone[own]
-            found[begin:end] = own[strongest_reasons(items[item[begin:end]], *of_own)]
+    proposed_at = np.flatnonzero(np.diff(user, prepend=NOBODY, append=NOBODY))
+    asked = user[proposed_at[:-1]]
+    begins, ends = np.searchsorted(people.cell_user, asked), np.searchsorted(people.cell_user, asked, "right")
+    cells = ranges(begins, ends)
+    confidence = confidences(source, model.cut_s - people.cell_last[cells])
+    own_at = np.append(0, np.cumsum(ends - begins))
+    own = people.cell_item[cells].astype(np.int64)
+    strongest_reasons(*source.kept["reasons"], item.astype(np.int64), proposed_at, own, confidence, own_at, found)
     return found
+
+
+def ranges(begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """All positions of ``[begin, end)``, range after range."""
+    lengths = ends - begins
+    return np.arange(lengths.sum()) + np.repeat(begins - np.append(0, np.cumsum(lengths)[:-1]), lengths)
 
 
 def confidences(source: ByFactors, age_s: np.ndarray) -> np.ndarray:

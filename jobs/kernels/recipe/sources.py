@@ -45,6 +45,7 @@ class ByNeighbors:
 
     history: str
     weights: sp.csr_matrix
+    kept: dict = field(default_factory=dict, compare=False, repr=False)
 
     def score(self, people: People, users: np.ndarray) -> np.ndarray:
         return (people.history(self.history)[users] @ self.weights).toarray()
