@@ -29,6 +29,7 @@ COMMANDS = {  # name -> (module, what it does)
     "ingest": ("jobs.ingest", "read events into the lake as one batch"),
     "people": ("jobs.people", "list a few recently active users of a source"),
     "snapshot": ("jobs.snapshot", "print the number of the newest batch, for a run to pin"),
+    "covered": ("jobs.covered", "print that number if every hour of an interval is in the lake"),
     "run": ("jobs.run", "run computing steps, such as interactions cooccurrence cold recipe fit candidates slates"),
     "gate": ("jobs.gate", "judge computed tables before they leave the lake"),
     "publish": ("jobs.publish", "load generations into Redis, verify, switch the release"),

@@ -14,6 +14,7 @@ import orjson
 
 from conf.settings import Settings
 from jobs.rim.arguments import moment
+from jobs.rim.coverage import Interval, check_interval, covered_by
 from jobs.rim.errors import UsageError
 from jobs.rim.lake import Lake, floor_hour
 from jobs.rim.lineage import code_version, content_hash
@@ -26,7 +27,6 @@ from jobs.sources.load import load_description
 from jobs.sources.write import Stamp, Writer, hour_range
 from schemas.tables import SCHEMA_VERSION
 
-Interval = tuple[datetime, datetime]
 Layout = Events | Items | Users
 
 
@@ -60,7 +60,8 @@ def main(args: argparse.Namespace, settings: Settings) -> int:
 
 def ingest(source: Description, path: str | None, interval: Interval | None, settings: Settings) -> tuple[Batch, bool]:
     """Commit a batch of what is new; the batch, and whether it was there before."""
-    check_interval(interval)
+    if interval:
+        check_interval(interval)
     lake, secret = Lake.open(settings.lake), settings.identity.secret_bytes()
     batches = lake.batches()
     found = find_files(source, path or settings.ingest.landing, interval, settings)
@@ -78,11 +79,6 @@ def ingest(source: Description, path: str | None, interval: Interval | None, set
         inputs = read_all(gathered, found)
         refuse_nothing_usable(gathered, path, interval)
         return commit(lake, gathered, stamp, inputs, interval)
-
-
-def check_interval(interval: Interval | None) -> None:
-    if interval and (interval[0] >= interval[1] or any(moment != floor_hour(moment) for moment in interval)):
-        raise UsageError(f"--interval {iso(interval[0])} {iso(interval[1])}: give whole UTC hours, START before END")
 
 
 def find_files(source: Description, path: str, interval: Interval | None, settings: Settings) -> list[Found]:
@@ -105,16 +101,6 @@ def find_files(source: Description, path: str, interval: Interval | None, settin
 def not_yet_ingested(found: list[Found], batches: list[Batch], source: Description) -> list[Found]:
     known = {entry["hash"] for batch in batches if batch.source == source.name for entry in batch.inputs}
     return [one for one in found if one.hash not in known]
-
-
-def covered_by(batches: list[Batch], interval: Interval) -> Batch | None:
-    """The newest batch with hours of the interval, when all its hours are covered; else None."""
-    start, end = interval
-    touching = [batch for batch in batches if batch.first_hour < iso(end) and iso(start) < batch.end_hour]
-    for batch in sorted(touching, key=lambda batch: batch.first_hour):
-        if batch.first_hour <= iso(start):
-            start = max(start, datetime.fromisoformat(batch.end_hour))
-    return max(touching, key=lambda batch: batch.number) if start >= end else None
 
 
 def identify(source: Description, settings: Settings, found: list[Found], interval: Interval | None) -> str:
