@@ -32,6 +32,7 @@ with DAG(
     start_date=datetime(1997, 9, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
+    dagrun_timeout=timedelta(hours=3),  # a stuck hour must not keep the next ones waiting for long
     default_args={**DEFAULT_ARGS, "execution_timeout": timedelta(minutes=30), "max_retry_delay": timedelta(minutes=10)},
     tags=["nightshelf", "stream"],
     doc_md=__doc__,

@@ -470,7 +470,7 @@ def test_only_a_refused_night_has_a_page_that_says_why(monkeypatch, code):
     """What Airflow and the report say is given; that a refusal ends with that code is in test_dags."""
     asked = []
 
-    def test_dag(dag, moment, env, finished):
+    def test_dag(dag, moment, params, env, finished):
         finished(airflow.TaskRun("snapshot", lines=["7"]))
         finished(airflow.TaskRun("gate", lines=["gate: slates REFUSED"], code=code))
         raise Problem(f"{dag}.gate failed: slates", code)

@@ -1,5 +1,6 @@
 """Airflow on embedded SQLite: its environment, its database, and one run of a DAG by ``airflow dags test``."""
 
+import json
 import re
 import subprocess
 import sys
@@ -33,6 +34,9 @@ def environment(port: int | None = None) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "4",
+        # One who kills a task or the scheduler waits a minute or two, and not ten, until it goes on.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "60",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",  # one machine, one person, 127.0.0.1 only
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url(home),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
@@ -72,13 +76,13 @@ class TaskRun:
     code: int | None = None
 
 
-def test_dag(dag: str, when: str, env: Mapping[str, str], finished: Callable[[TaskRun], None]) -> None:
+def test_dag(dag: str, when: str, params: Mapping, env: Mapping[str, str], finished: Callable[[TaskRun], None]) -> None:
     """Run a DAG for the last data interval that ends at or before ``when``; ``finished`` hears of each task.
 
     Raises:
         Problem: a task failed, with its own error line and its exit code; a temporary failure is not waited out.
     """
-    log, argv = LOGS / f"{dag}.log", [*AIRFLOW, "dags", "test", dag, when]
+    log, argv = LOGS / f"{dag}.log", [*AIRFLOW, "dags", "test", dag, when, "--conf", json.dumps(params)]
     # Asked to end, it would wait for its task's next try.
     with open(log, "w") as handle, started(argv, env, subprocess.PIPE, grace_s=0.5) as process:
         for run in task_runs(tee(process.stdout, handle)):
