@@ -172,6 +172,13 @@ class Publish(Section):
     lease_s: Annotated[int, between(5, 3_600)]
 
 
+class Airflow(Section):
+    database: str = Field(
+        pattern=r"^(postgresql://.+)?$",
+        description="nothing, or a URL such as postgresql://user:password@host:5432/airflow",
+    )
+
+
 class Serving(Section):
     host: str
     port: Annotated[int, between(1, 65_535)]

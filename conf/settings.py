@@ -14,6 +14,7 @@ from pydantic_settings import SettingsError as UnparsedVariable
 
 from conf.problems import explain, explain_variables
 from conf.sections import (
+    Airflow,
     Candidates,
     Cold,
     Cooccurrence,
@@ -63,6 +64,7 @@ class Settings(BaseSettings):
     gate: Gate
     redis: Redis
     publish: Publish
+    airflow: Airflow
     serving: Serving
 
     @classmethod

@@ -1,5 +1,6 @@
-"""Airflow on embedded SQLite: its environment, its database, and one run of a DAG by ``airflow dags test``."""
+"""Airflow on one machine: its environment, its database, and one run of a DAG by ``airflow dags test``."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from deploy.embedded.house import LOGS, ROOT, STATE
+from deploy.embedded.house import LOGS, ROOT, STATE, setting
 from deploy.embedded.problems import TEMPORARY, Problem, job_code
 from deploy.embedded.processes import started
 
@@ -38,30 +39,42 @@ def environment(port: int | None = None) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "60",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",  # one machine, one person, 127.0.0.1 only
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url(home),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dag_processor"),
     }
+    settings |= database(home, setting("airflow", "database"))
     if port:
         settings |= {"AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}", "AIRFLOW__API__WORKERS": "1"}
     return settings
 
 
-def database_url(home: Path) -> str:
-    """SQLite: scheduler, API and tasks write at once, so whoever comes second waits a minute before it gives up."""
-    return f"sqlite:///{home / 'airflow.db'}?timeout=60"
+def database(home: Path, url: str) -> dict[str, str]:
+    """Airflow's settings for its database: PostgreSQL at ``url``, by one driver for both ways it asks; else SQLite.
+
+    In SQLite scheduler, API and tasks write at once, so whoever comes second waits a minute before it gives up.
+    """
+    if not url:
+        return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60"}
+    place = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": place, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": place}
 
 
 def migrate(env: Mapping[str, str]) -> None:
-    """Make or bring up to date Airflow's database, once for each version of Airflow. Takes 10 s."""
-    stamp, wanted = HOME / "migrated", version("apache-airflow")
+    """Make or bring up to date Airflow's database, once for each version of Airflow and place. Takes 10 s.
+
+    Raises:
+        Problem: it could not be done, as where PostgreSQL is away.
+    """
+    place = env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+    stamp, wanted = HOME / "migrated", f"{version('apache-airflow')} {hashlib.sha256(place.encode()).hexdigest()[:12]}"
     if stamp.exists() and stamp.read_text() == wanted:
         return
     HOME.mkdir(parents=True, exist_ok=True)
     log = LOGS / "airflow-migrate.log"
     with open(log, "w") as handle, started([*AIRFLOW, "db", "migrate"], env, handle) as process:
         if process.wait() != 0:
-            raise Problem(f"Airflow's database could not be made in {HOME}: see {log}", TEMPORARY)
+            where = "airflow.database" if place.startswith("postgresql") else HOME
+            raise Problem(f"Airflow's database could not be made in {where}: see {log}", TEMPORARY)
     stamp.write_text(wanted)
 
 

@@ -1,4 +1,4 @@
-"""``make airflow``: scheduler, DAG processor and UI on embedded SQLite, until Ctrl-C.
+"""``make airflow``: scheduler, DAG processor and UI, until Ctrl-C.
 
 The DAGs start paused, as Airflow has it: whoever wants the clock to drive them unpauses them. There is no triggerer,
 since no task defers.
@@ -66,7 +66,7 @@ def keep_running(env: dict[str, str], port: int, ensure: Callable[[], None]) -> 
             log = stack.enter_context(open(log_of(name), "w"))
             running[name] = stack.enter_context(started([*airflow.AIRFLOW, *arguments], env, log))
             wait_until_up(running, url)  # tasks report to the API server: without it their first try fails
-        print(f"Airflow at {url} until Ctrl-C; DAGs nightly and hourly start paused.", flush=True)
+        print(f"Airflow at {url} until Ctrl-C; all DAGs start paused.", flush=True)
         print(f"Logs: {house.LOGS}/airflow-*.log and {airflow.HOME}/logs", flush=True)
         while True:
             fail_if_ended(running)
