@@ -27,7 +27,9 @@ def main(args: argparse.Namespace, settings: Settings) -> int:
     batches = Lake.open(settings.lake).batches()
     absent, n_wanted = missing(batches, args.interval), n_hours([args.interval])
     if absent:
-        told = f"{n_hours(absent)} of {n_wanted} hours are not in the lake: {describe(absent)}"
+        n_absent = n_hours(absent)
+        verb = "is" if n_absent == 1 else "are"
+        told = f"{n_absent} of {n_wanted} hours {verb} not in the lake: {describe(absent)}"
         if not args.anyway:
             raise TemporaryError(told)
         print(f"warning: {told}")

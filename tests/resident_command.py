@@ -1,6 +1,6 @@
 """The command ``nightshelf`` in one process that stays: real jobs, without a start of Python and of Spark for each.
 
-``python resident_command.py SOCKET`` serves; :func:`write_client` writes the program that asks it, for PATH. One command
+``python resident_command.py SOCKET`` serves; :func:`write_client` writes the program for PATH that asks it. One command
 runs at a time, with the settings of whoever asked. That processes start, die and are killed with their tasks is tested
 elsewhere.
 """
@@ -17,6 +17,7 @@ CLIENT = """\
 #!{python} -IS
 import json, os, socket, sys
 ours = {{name: value for name, value in os.environ.items() if name.startswith("NIGHTSHELF_")}}
+ours.pop("NIGHTSHELF_RESOURCES__END_WITH_PARENT", None)  # the one process serves many parents
 with socket.socket(socket.AF_UNIX) as place:
     place.connect({path!r})
     place.sendall(json.dumps([sys.argv[1:], ours]).encode() + b"\\n")
