@@ -431,6 +431,27 @@ LOG = f"""\
 """
 
 
+def test_airflows_database_is_sqlite_or_postgresql_by_one_driver():
+    sync, both = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"
+    assert airflow.database(Path("/home"), "") == {sync: "sqlite:////home/airflow.db?timeout=60"}
+    place = "postgresql+psycopg://me:postgresql://@host/airflow"  # a password may hold anything
+    assert airflow.database(Path("/home"), place.replace("+psycopg", "", 1)) == {sync: place, both: place}
+
+
+def test_airflows_database_is_made_once_for_each_place(monkeypatch, tmp_path):
+    monkeypatch.setattr(airflow, "HOME", tmp_path / "airflow")
+    monkeypatch.setattr(airflow, "LOGS", tmp_path)
+    for command, place, said in [
+        ("false", "sqlite:///1", f"could not be made in {tmp_path / 'airflow'}: see"),
+        ("true", "sqlite:///1", ""),
+        ("false", "sqlite:///1", ""),
+        ("false", "postgresql://host/2", "could not be made in airflow.database: see"),
+    ]:
+        monkeypatch.setattr(airflow, "AIRFLOW", (command,))
+        with pytest.raises(Problem, match=re.escape(said)) if said else contextlib.nullcontext():
+            airflow.migrate({**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": place})
+
+
 def test_the_log_of_a_dag_is_read_task_by_task():
     fit, gate = airflow.task_runs(LOG.splitlines())
     assert (fit.task, fit.code, fit.lines[-1]) == ("fit", 0, "fit: 9 user_factors in 1.5 s, version 1")

@@ -98,6 +98,10 @@ def test_later_layers_win(conf_file, monkeypatch):
         ("[trending]\nsegments = ['moon']\n", ["trending.segments", "'moon'", "category", "age_band"]),
         ("[redis]\nurl = 'localhost'\n", ["redis.url = 'localhost'", "begins with redis://, rediss://, unix://"]),
         ("[redis]\nurl = 'sentinel://a:1'\n", ["redis.url = 'sentinel://a:1'", "sentinel://hosts/service"]),
+        (
+            "[airflow]\ndatabase = 'mysql://a/b'\n",
+            ["airflow.database = 'mysql://a/b'", "postgresql://user:password@host"],
+        ),
         ("[redis]\nnamespace = 'A'\n", ["redis.namespace = 'A'", "1 to 32 of the characters a to z"]),
         ("[lake]\nuri = 3\n", ["lake.uri = 3", "is no text", "allowed: text of 1 or more characters"]),
         ("[trending]\nsegments = 'country'\n", ["trending.segments = 'country'", "is no list", "any of category, "]),
