@@ -168,12 +168,14 @@ def click(page: Browser, words: str, where: str = "[role=dialog] *") -> None:
     page.run(f"{here}.click()")
 
 
-def fill(page: Browser, field: str, value: str) -> None:
-    """As React hears it: by the element's own setter, then the events of typing."""
+def fill(page: Browser, kind: str, *values: str) -> None:
+    """The form's fields of a kind, in order, as React hears it: the element's own setter, then what typing sets off."""
     page.run(
-        f"(() => {{ const field = document.querySelector({field!r}); field.focus();"
-        f"Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(field, {value!r});"
-        "for (const type of ['input', 'change', 'blur']) field.dispatchEvent(new Event(type, {bubbles: true})) })()"
+        f"{list(values)}.forEach((value, at) => {{"
+        f"const field = document.querySelectorAll('[role=dialog] input[type={kind}]')[at]; field.focus();"
+        "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(field, value);"
+        "for (const type of ['input', 'change']) field.dispatchEvent(new Event(type, {bubbles: true}));"
+        "field.blur() })"
     )
 
 
@@ -183,8 +185,7 @@ def open_form(page: Browser, url: str, first: str, last: str) -> None:
     click(page, "Trigger", "button *, button")
     click(page, "Backfill")
     page.wait("document.querySelectorAll('[role=dialog] input[type=datetime-local]').length == 2")
-    fill(page, "[role=dialog] input[type=datetime-local]", f"{first}T00:00")
-    fill(page, "[role=dialog] div:has(> div) ~ div input[type=datetime-local]", f"{last}T00:00")
+    fill(page, "datetime-local", f"{first}T00:00", f"{last}T00:00")
 
 
 def runs(page: Browser) -> dict[str, str]:
@@ -198,7 +199,7 @@ def runs(page: Browser) -> dict[str, str]:
 def backfill(page: Browser, url: str) -> None:
     open_form(page, url, RUN_DAYS[0], RUN_DAYS[-1])
     page.wait("document.querySelector('[role=dialog]').textContent.includes('3 runs will be triggered.')")
-    fill(page, "[role=dialog] input[type=number]", "3")
+    fill(page, "number", "3")
     click(page, "Run Backwards")
     click(page, "Run Backfill", "[role=dialog] button")
     page.wait("!document.querySelector('[role=dialog]')")
