@@ -77,7 +77,7 @@ MUTATIONS = (
     ),
     Mutation(
         "drop uploads of other tables too",
-        "jobs/rim/store.py",
+        "jobs/rim/s3_store.py",
         "Prefix=below",
         "Prefix=self.prefix",
         "test_store.py",
