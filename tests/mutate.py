@@ -149,9 +149,9 @@ MUTATIONS = (
     Mutation("publish what was not judged", "jobs/rim/shelf.py", "if verdict is None:", "if False:", "test_shelf.py"),
     Mutation(
         "lose late events",
-        "jobs/rim/lake.py",
-        '            for batch in self.batches(snapshot)\n            for file in batch.files.get("events", ())',
-        '            for batch in self.batches(snapshot)[:1]\n            for file in batch.files.get("events", ())',
+        "jobs/rim/batch_log.py",
+        "            for batch in batches\n            for file in batch.files.get(table, ())",
+        "            for batch in batches[:1]\n            for file in batch.files.get(table, ())",
         "test_lake.py test_runner.py test_lineage.py",
     ),
     Mutation(

@@ -46,7 +46,7 @@ class Writer:
 
     def write(self) -> None:
         """Write every table; ``files`` and ``accounts`` are complete after it."""
-        by_day = files_by_day(self.batches)
+        by_day = files_by_day(self.lake.files("events", len(self.batches)))
         for day in self.gathered.spool.days:
             self.write_day(day, by_day.get(day.isoformat(), []))
         self.write_days()
@@ -149,10 +149,10 @@ def nullable(rows: pa.Table) -> pa.Table:
     return rows.cast(pa.schema([field.with_nullable(True) for field in rows.schema]))
 
 
-def files_by_day(batches: Iterable[Batch]) -> dict[str, list[DataFile]]:
+def files_by_day(files: Iterable[DataFile]) -> dict[str, list[DataFile]]:
     """Committed event files by the UTC days they hold."""
     days: dict[str, list[DataFile]] = {}
-    for file in (file for batch in batches for file in batch.files.get("events", ())):
+    for file in files:
         for day in {hour[:10] for hour in file.hours}:
             days.setdefault(day, []).append(file)
     return days
