@@ -26,6 +26,8 @@ class Lake(Section):
     s3_endpoint: str
     s3_region: str
     min_free_mb: Annotated[int, between(0, 1_000_000)]
+    garbage_hours: Annotated[int, between(1, 8_760)]
+    keep_days: Annotated[int, between(7, 20_000)]
 
 
 class Identity(Section):

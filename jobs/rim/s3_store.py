@@ -94,7 +94,8 @@ class S3Store:
 
     def entries(self, prefix: str, **options: str) -> list[dict]:
         paginator = self.s3.get_paginator("list_objects_v2")
-        pages = paginator.paginate(Bucket=self.bucket, Prefix=f"{self.prefix}{prefix}/", **options)
+        below = self.prefix + (f"{prefix}/" if prefix else "")
+        pages = paginator.paginate(Bucket=self.bucket, Prefix=below, **options)
         with s3_trouble(self.base):
             return [entry for page in pages for entry in page.get("Contents", ())]
 
