@@ -72,6 +72,7 @@ class Ingest(Section):
     landing: str
     source: str
     chunk_rows: Annotated[int, between(1_000, 100_000_000)]
+    late_hours: Annotated[int, between(1, 20_000)]
 
 
 class Interactions(Section):
