@@ -54,12 +54,12 @@ def test_what_the_lake_has_already_is_a_repeat_however_late(tmp_path, capsys, mo
 
 def test_rows_without_an_id_are_late_all_the_same_and_none_is_lost(tmp_path, capsys):
     argv = orders(tmp_path / "landing")
-    hour = ("--interval", "2026-07-05T07:00:00Z", "2026-07-05T08:00:00Z")  # all but the order of 23:50 are too late
+    hour = ("--interval", "2026-07-05T07:00:00Z", "2026-07-05T08:00:00Z")  # what was sent back at 8:00 UTC is in time
     ingest(*hour, *argv[2:], "--path", argv[1], capsys=capsys)
     found = accounts(1)
-    assert (found["read"], found["accepted"]) == (6, 2)
-    assert found["quarantined"] == {"too_late": 2, "not_a_product": 1, "quantity_not_positive": 1}
-    assert rows("item_dictionary")["item_id"].to_pylist() == ["10", "11"]
+    assert (found["read"], found["accepted"]) == (6, 1)
+    assert found["quarantined"] == {"too_late": 3, "not_a_product": 1, "quantity_not_positive": 1}
+    assert rows("item_dictionary")["item_id"].to_pylist() == ["10"]
 
 
 def test_the_days_that_are_opened_again_are_told(tmp_path, capsys):
@@ -69,9 +69,8 @@ def test_the_days_that_are_opened_again_are_told(tmp_path, capsys):
     late = [{"event_time": "2026-01-09T11:00:00Z"}] * 2 + [{"event_time": "2026-01-09T09:59:00Z"}]
     land(tmp_path / "landing", {"event_time": hours[0]}, *late, name="events2.jsonl")
     assert main(["ingest", "--interval", *hours[:2]]) == 0
-    assert "  of these late  2\n    of 2026-01-09  2\n" in capsys.readouterr().out.replace("   ", "").replace(
-        " 2", "  2"
-    )
+    told = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert told[told.index(["of", "these", "late", "2"]) + 1] == ["of", "2026-01-09", "2"]
     assert (accounts(2)["late"], accounts(2)["reopened"]) == (2, {"2026-01-09": 2})
 
 
@@ -91,9 +90,8 @@ def night(here, day: int, quick) -> tuple:
     run_step(job("interactions"), lineage, lambda: quick)
     names = here.dictionary(lineage.snapshot)["item_id"].to_pylist()
     kept = lineage.read("interactions").to_pylist()
-    return lineage.committed("interactions").measured, sorted(
-        ({**row, "item_idx": names[row["item_idx"]]} for row in kept), key=str
-    )
+    known = sorted((row | {"item_idx": names[row["item_idx"]]} for row in kept), key=str)
+    return lineage.committed("interactions").measured, known
 
 
 @pytest.mark.usefixtures("house")
