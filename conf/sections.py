@@ -133,6 +133,8 @@ class Trending(Section):
     n_items: Annotated[int, between(10, 255)]
     segments: tuple[Literal["category", "country", "device", "age_band", "daypart"], ...]
     min_users: Annotated[int, between(1, 1_000_000)]
+    max_person_items: Annotated[int, between(1, 1_000_000)]
+    max_strangers: Annotated[int, between(1, 1_000_000)]
 
 
 class Gate(Section):

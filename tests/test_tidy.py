@@ -99,9 +99,8 @@ def built(tmp_path_factory) -> Lake:
     """Batches of events, now and then late ones, and of the catalogue."""
     lake = Lake.open(lake_settings(tmp_path_factory.mktemp("built")).lake)
     for k, day in enumerate(DAYS):
-        events = [
-            {"item_id": item, "event_time": at(k % 2 + hour, days=day)} for hour, item in ((9, "a"), (7, f"i{k}"))
-        ]
+        pair = (9 + k % 2, "a"), (7 + k % 2, f"i{k}")
+        events = [{"item_id": item, "event_time": at(hour, days=day)} for hour, item in pair]
         late = [{"item_id": "late", "event_time": at(3, days=day - 3)}] if k % 5 == 0 else []
         items = [{"item_id": "a", "title": str(k)}] if k % 3 == 0 else []
         add_batch(lake, events=[*events, *late], items=items, users=[{"country": f"C{k}"}])
