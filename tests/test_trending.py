@@ -99,7 +99,7 @@ def test_small_segments_have_no_list_and_ties_go_to_the_smaller_index(run):
 
 
 def test_who_meets_more_items_in_an_hour_than_anybody_can_counts_for_nothing(run):
-    """The bot's three items of 7:00 to 8:00 take its event of the evening with them; two hours of two items are a person's."""
+    """The bot's three items of 7:00 to 8:00 take its event of the evening with them; a person's two an hour stay."""
     bot = [{"user_id": "bot", "item_id": item, "event_time": at(7 + k / 3)} for k, item in enumerate("abc")]
     bot += [{"user_id": "bot", "item_id": "d", "event_time": at(20)}]
     hours = [{"user_id": "u", "item_id": item, "event_time": at(7.5 + k / 3)} for k, item in enumerate("abef")]
@@ -109,7 +109,7 @@ def test_who_meets_more_items_in_an_hour_than_anybody_can_counts_for_nothing(run
 
 
 def test_throw_away_sessions_lift_an_item_no_higher_than_its_public_does(run):
-    """Item a: a user and 9 strangers, of whom 2 × (1 + 1) count, the newest; b: 3 strangers alone, 2 × (0 + 1)."""
+    """Item a: a user and 9 strangers, of whom 2 (1 + 1) count, the newest; b: 3 strangers alone, 2 (0 + 1)."""
     a = [{"user_id": None, "session_id": f"s{k}", "item_id": "a", "event_time": at(12 + k / 60)} for k in range(9)]
     b = [{"user_id": None, "session_id": f"t{k}", "item_id": "b"} for k in range(3)]
     wide = [{"user_id": None, "session_id": "w", "item_id": item} for item in "cd"]  # met two items: no stranger
