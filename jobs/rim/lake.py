@@ -205,7 +205,7 @@ class Lake:
     def numbered(self, table: str, stored: Stored, snapshot: int) -> pa.Table:
         """The rows of a file that came in with batches 1..snapshot, each with its batch's number."""
         told = [(number, rows) for number, rows in stored.runs if number <= snapshot]
-        numbers = np.repeat([number for number, _ in told], [rows for _, rows in told])
+        numbers = np.repeat(np.array([number for number, _ in told], np.int64), [rows for _, rows in told])
         return self.read(table, [stored.file]).slice(0, len(numbers)).append_column("_number", pa.array(numbers))
 
 
