@@ -1,5 +1,7 @@
 """Tidying: what nothing names goes once it is old, and nothing else ever does."""
 
+import os
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +21,7 @@ from jobs.sources.write import files_by_day
 from jobs.tidy import tidy
 from schemas.keys import tag_of
 
+ON_DISK = pytest.mark.parametrize("settings", ["folder"], indirect=True)
 LATER = EPOCH + timedelta(days=365 * 80)
 
 
@@ -83,6 +86,21 @@ def test_what_nothing_names_goes_once_it_is_old_and_nothing_else(settings, lake)
     assert later(settings)[-1] == "garbage: 0 files, 0 bytes removed"
 
 
+@ON_DISK
+def test_an_attempt_that_is_still_written_to_stays_whole(settings, lake):
+    """Its first file is days old, its last one of now; another attempt of the same run is old altogether."""
+    attempts = [lake.attempt_key("slates", NIGHT, "v1") for _ in range(2)]
+    keys = [f"{attempt}/part-{part}.parquet" for attempt in attempts for part in (0, 1)]
+    keys += [f"events/dt=2026-01-{day}/b9-01234567-000{part}.parquet" for part, day in enumerate(("02", "03"))]
+    for key in keys:
+        lake.store.put_if_absent(key, b"half")
+    long_ago = time.time() - 5 * 86_400
+    for key in (keys[0], keys[2], keys[3], keys[4]):
+        os.utime(lake.store.root / key, (long_ago, long_ago))
+    assert later(settings, days=0)[-1] == "garbage: 2 files, 8 bytes removed"
+    assert {key for key in keys if lake.store.get(key)} == {*keys[:2], *keys[4:]}
+
+
 def sum_of(lake: Lake, keys: set[str]) -> int:
     return sum(len(lake.store.get(key)) for key in keys)
 
@@ -91,7 +109,6 @@ def sum_of(lake: Lake, keys: set[str]) -> int:
 
 DAYS = (-12, -12, -11, -10, -9, -9, -8, -8, -7, -6, -3, -2, -1, -1, 0, 0)  # of each batch; -10 ends December
 N = len(DAYS)
-ON_DISK = pytest.mark.parametrize("settings", ["folder"], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +164,8 @@ def test_merging_changes_nothing_for_any_reader_of_any_snapshot(settings, crowde
     assert [len(lake.files(table, N)) for table in ("users", "item_dictionary", "items")] == [2, 2, 6]
     assert later(settings, days=now)[0] == "merging: nothing to merge"
     assert readings(settings) == before
-    later(settings)  # long after: January is over, and what was replaced goes
-    later(settings)
+    later(settings)  # January is over
+    later(settings, days=6)  # and nobody reads what was replaced any more
     assert len(lake.store.aged("events")) < 6
     assert len(everything(lake) - held) < 12
     assert readings(settings) == before
