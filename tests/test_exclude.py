@@ -37,19 +37,19 @@ def seen(lake: Lake, snapshot: int) -> list[str]:
     return parts.sort_by("event_time")["item_id"].to_pylist()
 
 
-def interactions(lineage: Lineage, quick) -> list[dict]:
+def interactions(lineage: Lineage) -> list[dict]:
     """What the night computes, the items by name."""
-    run_step(job("interactions"), lineage, lambda: quick)
+    run_step(job("interactions"), lineage, pytest.fail)
     names = lineage.lake.dictionary(lineage.snapshot)["item_id"].to_pylist()
     found = lineage.read("interactions").to_pylist()
     return sorted((row | {"item_idx": names[row["item_idx"]]} for row in found), key=str)
 
 
-def test_rows_are_those_of_a_lake_that_never_had_the_day_and_an_undo_brings_them_back(tmp_path, run, quick):  # noqa: F811
+def test_rows_are_those_of_a_lake_that_never_had_the_day_and_an_undo_brings_them_back(tmp_path, run):  # noqa: F811
     lake = shop(tmp_path, GOOD[:1], (*BAD, *GOOD[1:]), LAST)
     clean = shop(tmp_path / "clean", GOOD[:1], GOOD[1:], LAST)
     for days in (-2, -1, 0, 1):
-        before = interactions(of_night(lake, days), quick)
+        before = interactions(of_night(lake, days))
     first = [of_night(lake, days).version("interactions") for days in (-2, -1, 0, 1)]
     code, said, _ = run(*DAY)
     assert code == 0
@@ -59,12 +59,12 @@ def test_rows_are_those_of_a_lake_that_never_had_the_day_and_an_undo_brings_them
     assert without[0] == first[0]  # the night before knew nothing of that day
     assert not set(without[1:]) & set(first)
     assert find_base(job("interactions"), of_night(lake)).start == at(days=-2)
-    found = interactions(of_night(lake), quick)
-    assert found == interactions(of_night(clean), quick) != before
+    found = interactions(of_night(lake))
+    assert found == interactions(of_night(clean)) != before
     assert [of_night(lake, days, snapshot=3).version("interactions") for days in (-2, -1, 0, 1)] == first
     assert run(*UNDO)[0] == 0
     assert [of_night(lake, days).version("interactions") for days in (-2, -1, 0, 1)] == first
-    assert "already committed" in run_step(job("interactions"), of_night(lake), lambda: quick)
+    assert "already committed" in run_step(job("interactions"), of_night(lake), pytest.fail)
 
 
 def test_every_reader_leaves_out_what_is_excluded_at_its_snapshot(tmp_path, run, quick):  # noqa: F811

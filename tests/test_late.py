@@ -4,7 +4,6 @@ import json
 
 import pytest
 from lake_fixtures import add_batch, at, lake_settings, small_lake
-from spark_fixture import quick_spark  # noqa: F401
 from test_ingest import house, ingest, lake, land, orders, rows, who  # noqa: F401
 
 from jobs.cli import main
@@ -74,20 +73,20 @@ def test_the_days_that_are_opened_again_are_told(tmp_path, capsys):
     assert (accounts(2)["late"], accounts(2)["reopened"]) == (2, {"2026-01-09": 2})
 
 
-def nights(folder, quick, *batches) -> dict[int, tuple]:
-    """Each batch, then a night, day by day; by day the base and rows of the interactions of the last night of all."""
+def nights(folder, *batches) -> dict[int, tuple]:
+    """Each batch, then a night, day by day; by day what the night measured, and its interactions by item id."""
     here = small_lake(folder, events=batches[0])
     found = {}
     for day, events in enumerate(batches):
         if day:
             add_batch(here, events=events)
-        found[day] = night(here, day, quick)
+        found[day] = night(here, day)
     return found
 
 
-def night(here, day: int, quick) -> tuple:
+def night(here, day: int) -> tuple:
     lineage = Lineage(here, lake_settings(here.store.root.parent), at(days=day + 1))
-    run_step(job("interactions"), lineage, lambda: quick)
+    run_step(job("interactions"), lineage, pytest.fail)
     names = here.dictionary(lineage.snapshot)["item_id"].to_pylist()
     kept = lineage.read("interactions").to_pylist()
     known = sorted((row | {"item_idx": names[row["item_idx"]]} for row in kept), key=str)
@@ -95,7 +94,7 @@ def night(here, day: int, quick) -> tuple:
 
 
 @pytest.mark.usefixtures("house")
-def test_a_night_after_late_events_equals_one_that_had_them_in_time(tmp_path, quick):
+def test_a_night_after_late_events_equals_one_that_had_them_in_time(tmp_path):
     """Events of three days ago come with the fifth day's: that night goes on from the last one they do not touch."""
     days = [
         [{"item_id": item, "event_time": at(hour, days=day)} for hour, item in enumerate("abc")] for day in range(5)
@@ -104,8 +103,8 @@ def test_a_night_after_late_events_equals_one_that_had_them_in_time(tmp_path, qu
         {"item_id": "a", "kind": "purchase", "event_time": at(20, days=1)},
         {"item_id": "d", "event_time": at(1, 1)},
     ]
-    undisturbed = nights(tmp_path / "one", quick, days[0], [*days[1], *late], *days[2:])
-    disturbed = nights(tmp_path / "two", quick, *days[:4], [*days[4], *late])
+    undisturbed = nights(tmp_path / "one", days[0], [*days[1], *late], *days[2:])
+    disturbed = nights(tmp_path / "two", *days[:4], [*days[4], *late])
     assert disturbed[3][1] != undisturbed[3][1]
     measured, found = disturbed[4]
     assert found == undisturbed[4][1]
