@@ -1,5 +1,6 @@
 """Tidying: what nothing names goes once it is old, and nothing else ever does."""
 
+import json
 import os
 import time
 from dataclasses import replace
@@ -12,6 +13,7 @@ from s3_server import BUCKET, REGION, s3_server  # noqa: F401
 from test_lake import manifest
 from test_release import published, release
 
+from benchmarks import year
 from jobs.rim.history import History, Origin, Run
 from jobs.rim.lake import Lake
 from jobs.rim.lineage import Lineage, job
@@ -266,3 +268,11 @@ def test_files_of_dropped_nights_stay_for_those_who_read_them(settings, lake):
     later(settings, days=1.1)
     assert lake.store.get(file.path) is None
     assert not [key for key in everything(lake) if key.startswith("retired/")]
+
+
+def test_the_benchmark_of_a_year_reads_the_same_before_and_after(capsys, monkeypatch):
+    monkeypatch.setattr(year, "interactions_s", lambda *_: 0.0)
+    assert year.main(["30"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["before"]["month_rows"] == told["after"]["month_rows"] == 30 * year.EVENTS
+    assert told["after"]["files"] < told["before"]["files"] / 2
