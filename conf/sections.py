@@ -26,6 +26,8 @@ class Lake(Section):
     s3_endpoint: str
     s3_region: str
     min_free_mb: Annotated[int, between(0, 1_000_000)]
+    garbage_hours: Annotated[int, between(1, 8_760)]
+    keep_days: Annotated[int, between(7, 20_000)]
 
 
 class Identity(Section):
@@ -70,6 +72,7 @@ class Ingest(Section):
     landing: str
     source: str
     chunk_rows: Annotated[int, between(1_000, 100_000_000)]
+    late_hours: Annotated[int, between(1, 20_000)]
 
 
 class Interactions(Section):
@@ -130,6 +133,8 @@ class Trending(Section):
     n_items: Annotated[int, between(10, 255)]
     segments: tuple[Literal["category", "country", "device", "age_band", "daypart"], ...]
     min_users: Annotated[int, between(1, 1_000_000)]
+    max_person_items: Annotated[int, between(1, 1_000_000)]
+    max_strangers: Annotated[int, between(1, 1_000_000)]
 
 
 class Gate(Section):

@@ -27,6 +27,8 @@ COMMANDS = {  # name -> (module, what it does)
     "generate": ("jobs.generate", "make a shop's traffic to try things on"),
     "check-source": ("jobs.check_source", "say what an ingest of your events would do"),
     "ingest": ("jobs.ingest", "read events into the lake as one batch"),
+    "exclude": ("jobs.exclude", "take bad hours out of what is computed from now on, or let them in again"),
+    "tidy": ("jobs.tidy", "merge small files, drop nights nobody needs, remove what nothing names"),
     "people": ("jobs.people", "list a few recently active users of a source"),
     "snapshot": ("jobs.snapshot", "print the number of the newest batch, for a run to pin"),
     "covered": ("jobs.covered", "print that number if every hour of an interval is in the lake"),

@@ -1,7 +1,9 @@
 """Read events into the lake: one job, one commit, every row accounted for.
 
-``--path`` ingests a whole history; ``--interval START END`` what has newly landed for an hour. Repeats of an event are
-looked for among all rows of the batch and among committed events of the same UTC days. Equal inputs again do nothing.
+``--path`` ingests a whole history; ``--interval START END`` what has newly landed for an hour, but for events of more
+than ingest.late_hours before END: these are counted, kept in quarantine, and taken by ``--path`` alone. Repeats of an
+event are looked for among all rows of the batch and among committed events of the same UTC days. Equal inputs again do
+nothing.
 """
 
 import argparse
@@ -75,7 +77,8 @@ def ingest(source: Description, path: str | None, interval: Interval | None, set
             return batch, True
     stamp = Stamp(batch_id, source.name, settings.identity.key_version, datetime.now(UTC))
     with tempfile.TemporaryDirectory(prefix="nightshelf-ingest-") as folder:
-        gathered = Gather(source, secret, stamp.ingested_at, settings.ingest.chunk_rows, Path(folder))
+        earliest = interval[1] - timedelta(hours=settings.ingest.late_hours) if interval else None
+        gathered = Gather(source, secret, stamp.ingested_at, settings.ingest.chunk_rows, Path(folder), earliest)
         inputs = read_all(gathered, found)
         refuse_nothing_usable(gathered, path, interval)
         return commit(lake, gathered, stamp, inputs, interval)
@@ -173,14 +176,14 @@ def batch_of(writer: Writer, inputs: list[dict], interval: Interval | None) -> B
 
 
 def hours_covered(writer: Writer, interval: Interval | None) -> Interval:
-    """All hours from the first accepted event to the last (of sound rows when none was new), and the interval's."""
-    ranges = [interval] if interval else []
-    if accepted := hour_range(writer.files.get("events", ())):
-        ranges.append(accepted)
-    elif not interval:
-        gathered = writer.gathered
-        ranges.append((floor_hour(gathered.first), floor_hour(gathered.last) + timedelta(hours=1)))
-    return min(low for low, _ in ranges), max(high for _, high in ranges)
+    """The interval, whatever came late or early for other hours; of a history all hours from the first accepted event
+    to the last (of sound rows when none was new).
+    """
+    if interval:
+        return interval
+    gathered = writer.gathered
+    read = floor_hour(gathered.first), floor_hour(gathered.last) + timedelta(hours=1)
+    return hour_range(writer.files.get("events", ())) or read
 
 
 def told_before(batch: Batch, earlier: list[Batch]) -> str:

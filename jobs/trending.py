@@ -1,7 +1,10 @@
 """What rises now, for everybody and for each segment? Distinct people per item, each by the age of their newest event.
 
-A person counts once for an item however often they return, so neither a bot nor a reload makes a trend. The weight of a
-person halves every ``half_life_hours``; sums are integer micro-units, equal in any order.
+A person counts once for an item however often they return, so a reload makes no trend. Two rules keep bots and bursts
+out. Who meets more than ``max_person_items`` items within one clock hour is a bot, and counts for nothing. Of an item's
+visitors without a user id who met nothing else (all that a script with a new session each time can be), only the newest
+``max_strangers`` count for each other person of that item, and for one more. The weight of a person halves every
+``half_life_hours``; sums are integer micro-units, equal in any order.
 """
 
 from collections.abc import Mapping
@@ -19,7 +22,8 @@ from schemas.tables import NO_SIGN_OF_LIKING
 def transform(inputs: Mapping[str, DataFrame], as_of: datetime, settings: Settings) -> dict[str, DataFrame]:
     """events, items, users, item_dictionary → trending."""
     wanted = settings.trending
-    touched = described(inputs)
+    met = without_bots(described(inputs), wanted.max_person_items)
+    touched = without_bursts(met, wanted.max_strangers)
     people = newest_by_person(segmented(touched, wanted.segments))
     scored = decayed_people(people, as_of, wanted.half_life_hours)
     crowded = large_enough(scored, people, wanted.min_users)
@@ -40,6 +44,32 @@ def described(inputs: Mapping[str, DataFrame]) -> DataFrame:
         .withColumn("daypart", daypart(F.hour("event_time")))
         .withColumn("person", F.coalesce("user_id", "session_id"))
     )
+
+
+def without_bots(events: DataFrame, max_items: int) -> DataFrame:
+    """Leave out everything of whoever met more items than that within one hour of the clock."""
+    hourly = events.groupBy("person", F.date_trunc("hour", "event_time").alias("hour"))
+    busy = hourly.agg(F.countDistinct("item_idx").alias("n_items")).where(F.col("n_items") > max_items)
+    return events.join(busy.select("person").distinct(), "person", how="left_anti")
+
+
+def without_bursts(events: DataFrame, max_strangers: int) -> DataFrame:
+    """Of each item's strangers leave out those beyond the newest ``max_strangers`` for each other person and one more.
+
+    Ties: the person whose pseudonym is smaller counts.
+    """
+    met = events.groupBy("item_idx", "person").agg(
+        F.max("event_time").alias("last_time"), F.every(F.col("user_id").isNull()).alias("nameless")
+    )
+    once = met.groupBy("person").agg((F.every("nameless") & (F.count("*") == 1)).alias("stranger"))
+    told = met.join(once, "person", how="inner")
+    others = told.groupBy("item_idx").agg(F.count(F.when(~F.col("stranger"), 1)).alias("n_others"))
+    newest = Window.partitionBy("item_idx").orderBy(F.desc("last_time"), "person")
+    placed = (
+        told.where("stranger").withColumn("place", F.row_number().over(newest)).join(others, "item_idx", how="inner")
+    )
+    excess = placed.where(F.col("place") > max_strangers * (F.col("n_others") + 1))
+    return events.join(excess.select("item_idx", "person"), ["item_idx", "person"], how="left_anti")
 
 
 def daypart(hour: Column) -> Column:

@@ -310,15 +310,15 @@ def test_the_hourly_form_covers_every_hour_once(tmp_path: Path, capsys) -> None:
     assert lake().batches()[1].accounts["late"] == 1  # its hour was covered already
 
 
-def test_a_late_event_widens_what_the_next_hour_covers(tmp_path: Path, capsys) -> None:
+def test_the_hourly_form_covers_its_interval_whatever_came_late(tmp_path: Path, capsys) -> None:
     land(tmp_path / "landing", {}, {"event_time": "2026-01-10T05:59:00Z"})
     last = ingest("--interval", "2026-01-10T08:00:00Z", "2026-01-10T10:00:00Z", capsys=capsys)
-    assert (last["first_hour"], last["end_hour"]) == ("2026-01-10T05:00:00Z", "2026-01-10T10:00:00Z")
+    assert (last["first_hour"], last["end_hour"]) == ("2026-01-10T08:00:00Z", "2026-01-10T10:00:00Z")
     land(tmp_path / "landing", {}, name="events2.jsonl")
     last = ingest("--interval", "2026-01-10T10:00:00Z", "2026-01-10T11:00:00Z", capsys=capsys)
     assert [entry["name"] for entry in lake().batches()[1].inputs] == ["events2.jsonl"]
     assert lake().batches()[1].accounts["duplicate"] == 0
-    assert last["first_hour"] == "2026-01-10T08:00:00Z"
+    assert last["first_hour"] == "2026-01-10T10:00:00Z"
 
 
 def test_hourly_rows_that_cannot_be_used_do_not_stop_the_hours(tmp_path: Path, capsys) -> None:

@@ -16,7 +16,8 @@ from conf.settings import load_settings
 from jobs import cli
 from jobs.rim.errors import TemporaryError, UsageError
 from jobs.rim.lake import Lake
-from jobs.rim.store import FileStore, S3Store, lasting_credentials, open_store
+from jobs.rim.s3_store import S3Store, lasting_credentials
+from jobs.rim.store import FileStore, open_store
 
 N_WRITERS, N_RACES = 8, 5
 

@@ -98,6 +98,30 @@ def test_small_segments_have_no_list_and_ties_go_to_the_smaller_index(run):
     }
 
 
+def test_who_meets_more_items_in_an_hour_than_anybody_can_counts_for_nothing(run):
+    """The bot's three items of 7:00 to 8:00 take its event of the evening with them; a person's two an hour stay."""
+    bot = [{"user_id": "bot", "item_id": item, "event_time": at(7 + k / 3)} for k, item in enumerate("abc")]
+    bot += [{"user_id": "bot", "item_id": "d", "event_time": at(20)}]
+    hours = [{"user_id": "u", "item_id": item, "event_time": at(7.5 + k / 3)} for k, item in enumerate("abef")]
+    again = [{"user_id": "v", "item_id": "a", "event_time": at(7 + k / 9)} for k in range(9)]  # reloads are one item
+    found = run([*bot, *hours, *again], segments=[], max_person_items=2)
+    assert {item: n_users for item, _, n_users in found["all"]} == {0: 2, 1: 1, 4: 1, 5: 1}
+
+
+def test_throw_away_sessions_lift_an_item_no_higher_than_its_public_does(run):
+    """Item a: a user and 9 strangers, of whom 2 (1 + 1) count, the newest; b: 3 strangers alone, 2 (0 + 1)."""
+    a = [{"user_id": None, "session_id": f"s{k}", "item_id": "a", "event_time": at(12 + k / 60)} for k in range(9)]
+    b = [{"user_id": None, "session_id": f"t{k}", "item_id": "b"} for k in range(3)]
+    wide = [{"user_id": None, "session_id": "w", "item_id": item} for item in "cd"]  # met two items: no stranger
+    known = [{"user_id": f"u{k}", "item_id": "c"} for k in range(4)] + [{"item_id": "a"}]
+    everything = [*a, *b, *wide, *known]
+    found = run(everything, segments=[], max_strangers=2)
+    assert {item: n_users for item, _, n_users in found["all"]} == {0: 5, 1: 2, 2: 5, 3: 1}
+    newest = run([*a[5:], *b, *wide, *known], segments=[], max_strangers=2)
+    assert found == newest == run(everything, mixed=True, segments=[], max_strangers=2)
+    assert run(everything, segments=[], max_strangers=9)["all"][0][2] == 10
+
+
 def test_row_order_and_partitions_change_nothing_and_short_lists_are_heads(run):
     events = [
         {

@@ -40,12 +40,15 @@ def contents(lineage: Lineage) -> tuple[np.ndarray, np.ndarray]:
     files = lineage.lake.event_files(lineage.snapshot, start, lineage.as_of)
     zeros = "0" * int(np.ceil(np.log(max(sum(file.rows for file in files) / MOST_EVENTS, 1)) / np.log(16)))
     hashes, times = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+    sight = lineage.lake.sight(lineage.snapshot)
+    names = list(dict.fromkeys(["event_time", "user_id", "session_id", *SAID, *sight.columns]))
     for file in files:
-        events = lineage.lake.read("events", [file], ["event_time", "user_id", "session_id", *SAID])
+        events = lineage.lake.read("events", [file], names)
         who = pc.coalesce(events["user_id"], events["session_id"])
         time_us = events["event_time"].cast(pa.int64())
         end_us = round(lineage.as_of.timestamp() * 1e6)
         inside = pc.and_(pc.greater_equal(time_us, round(start.timestamp() * 1e6)), pc.less(time_us, end_us))
+        inside = pc.and_(inside, sight.mask(events))
         wanted = pc.and_(inside, pc.fill_null(pc.starts_with(who, zeros), False))
         rows = events.select(SAID).append_column("who", who).filter(wanted).to_pandas()
         hashes.append(pd.util.hash_pandas_object(rows, index=False).to_numpy())

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.rim.manifest import DataFile
+from jobs.rim.sight import Sight
 from jobs.rim.store import FileStore, S3Store
 from schemas.arrow import arrow_schema
 from schemas.tables import TABLES
@@ -25,6 +26,7 @@ class EventParts:
     start: datetime
     end: datetime
     columns: tuple[str, ...]
+    sight: Sight
 
     @property
     def num_rows(self) -> int:
@@ -32,7 +34,8 @@ class EventParts:
         return sum(file.rows for file in self.files)
 
     def __iter__(self) -> Iterator[pa.Table]:
-        fields = [arrow_schema(TABLES["events"]).field(name) for name in dict.fromkeys([*self.columns, "event_time"])]
+        names = dict.fromkeys([*self.columns, "event_time", *self.sight.columns])
+        fields = [arrow_schema(TABLES["events"]).field(name) for name in names]
         coded = pa.dictionary(pa.int32(), pa.string())
         schema = pa.schema([field.with_type(coded) if field.type == pa.string() else field for field in fields])
         texts = [field.name for field in schema if field.type == coded]
@@ -43,4 +46,5 @@ class EventParts:
                 schema
             )
             inside = pc.and_(pc.greater_equal(rows["event_time"], low), pc.less(rows["event_time"], high))
+            inside = pc.and_(inside, self.sight.mask(rows))
             yield (rows if pc.all(inside).as_py() else rows.filter(inside)).select(self.columns)

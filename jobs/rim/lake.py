@@ -8,30 +8,31 @@ is a hash of everything that went in, so an equal run finds its own result and a
 import uuid
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conf.settings import Lake as LakeSettings
-from jobs.rim.errors import UsageError
+from jobs.rim.batch_log import BatchLog, Stored
 from jobs.rim.event_parts import EventParts
 from jobs.rim.manifest import Batch, DataFile, Manifest, compact, decode, encode
+from jobs.rim.nulls import refuse_nulls
+from jobs.rim.sight import Sight, View, in_force, view
 from jobs.rim.store import open_store
 from schemas.arrow import arrow_schema
 from schemas.tables import TABLES
 
 ROW_GROUP_ROWS = 128_000
-READ_THREADS = 8
 
 
 class Lake:
     """Reads and commits. Every method that writes leaves only files no manifest names if it dies half-way."""
 
     def __init__(self, store):
-        self.store = store
+        self.store, self.log = store, BatchLog(store)
 
     @classmethod
     def open(cls, settings: LakeSettings) -> "Lake":
@@ -40,22 +41,24 @@ class Lake:
     # raw tables: numbered batches
 
     def batches(self, snapshot: int | None = None) -> list[Batch]:
-        """Batches 1..snapshot in order (all when None).
+        """Batches 1..snapshot in order (all when None), as they were committed.
 
         Raises:
             UsageError: the snapshot is below 0 or newer than the lake.
         """
-        keys = self.store.list("batches")
-        if snapshot is not None:
-            if not 0 <= snapshot <= len(keys):
-                raise UsageError(f"there is no snapshot {snapshot}: the lake has {len(keys)} batches")
-            keys = keys[:snapshot]
-        with ThreadPoolExecutor(READ_THREADS) as pool:
-            return [decode(Batch, data) for data in pool.map(self.store.get, keys)]
+        return self.log.batches(snapshot)
+
+    def view(self, snapshot: int) -> View:
+        """The batches with the hours a reader at the snapshot sees."""
+        return view(self.log.batches(snapshot))
+
+    def sight(self, snapshot: int) -> Sight:
+        """Which rows of ``event_files`` a reader at the snapshot sees."""
+        return Sight(in_force(self.log.batches(snapshot)), self.log.unseen(snapshot))
 
     def snapshot(self) -> int:
         """Number of the newest batch; 0 for an empty lake."""
-        return len(self.store.list("batches"))
+        return self.log.newest()
 
     def commit_batch(self, batch: Batch) -> bool:
         """Append the batch; False when another writer took its number first: look again and retry.
@@ -63,9 +66,7 @@ class Lake:
         Raises:
             ValueError: the batch before it is not there.
         """
-        if batch.number > 1 and self.store.get(f"batches/{batch.number - 1:010d}.json") is None:
-            raise ValueError(f"batch {batch.number} after {self.snapshot()} batches; numbers leave no gaps")
-        return self.store.put_if_absent(f"batches/{batch.number:010d}.json", encode(batch))
+        return self.log.commit(batch)
 
     # computed tables: one manifest per job, as_of and version
 
@@ -150,8 +151,9 @@ class Lake:
         return pa.concat_tables([part.cast(schema) for part in parts]) if parts else schema.empty_table()
 
     def events(self, snapshot: int, start: datetime, end: datetime, columns: list[str]) -> EventParts:
-        """Some columns of the events of [start, end)."""
-        return EventParts(self.store, self.event_files(snapshot, start, end), start, end, tuple(columns))
+        """Some columns of the events of [start, end) that a reader at the snapshot sees."""
+        files = self.event_files(snapshot, start, end)
+        return EventParts(self.store, files, start, end, tuple(columns), self.sight(snapshot))
 
     def iter_batches(self, files: list[DataFile], columns: list[str], rows: int = 65_536) -> Iterator[pa.RecordBatch]:
         """Record batches of some files, in bounded memory."""
@@ -166,29 +168,27 @@ class Lake:
     # raw tables as a reader at a snapshot sees them
 
     def event_files(self, snapshot: int, start: datetime, end: datetime) -> list[DataFile]:
-        """Files that hold events of [start, end), from batches 1..snapshot."""
+        """Files that hold events of [start, end), from batches 1..snapshot; ``sight`` tells which rows are seen."""
         low, high = hour_key(start), hour_key(end)
         return [
             file
-            for batch in self.batches(snapshot)
-            for file in batch.files.get("events", ())
+            for file in self.files("events", snapshot)
             if any(low <= hour < high or (hour == high and end != floor_hour(end)) for hour in file.hours)
         ]
 
+    def files(self, table: str, snapshot: int) -> list[DataFile]:
+        """All files of a raw table with rows of batches 1..snapshot, those merged in the place of what they replace."""
+        return [stored.file for stored in self.log.stored(table, snapshot)]
+
     def dictionary(self, snapshot: int) -> pa.Table:
         """item_id and item_idx of all items known at the snapshot, by index."""
-        files = [f for batch in self.batches(snapshot) for f in batch.files.get("item_dictionary", ())]
-        return self.read("item_dictionary", files).sort_by("item_idx")
+        rows = self.read("item_dictionary", self.files("item_dictionary", snapshot)).sort_by("item_idx")
+        n_items = self.batches(snapshot)[-1].n_items if snapshot else 0
+        return rows.filter(pc.less(rows["item_idx"], n_items))
 
     def current(self, table: str, snapshot: int, as_of: datetime) -> pa.Table:
         """Items or users as known at ``as_of``: the newest valid_from not after it; of equals, the later batch's."""
-        parts = [
-            self.read(table, batch.files[table]).append_column(
-                "_number", pa.array([batch.number] * sum(f.rows for f in batch.files[table]), pa.int64())
-            )
-            for batch in self.batches(snapshot)
-            if batch.files.get(table)
-        ]
+        parts = [self.numbered(table, stored, snapshot) for stored in self.log.stored(table, snapshot)]
         schema = arrow_schema(TABLES[table])
         if not parts:
             return schema.empty_table()
@@ -201,6 +201,12 @@ class Lake:
             return schema.empty_table()
         last = pa.concat_arrays([pc.not_equal(ids[:-1], ids[1:]), pa.array([True])])
         return rows.filter(last).select(schema.names)
+
+    def numbered(self, table: str, stored: Stored, snapshot: int) -> pa.Table:
+        """The rows of a file that came in with batches 1..snapshot, each with its batch's number."""
+        told = [(number, rows) for number, rows in stored.runs if number <= snapshot]
+        numbers = np.repeat(np.array([number for number, _ in told], np.int64), [rows for _, rows in told])
+        return self.read(table, [stored.file]).slice(0, len(numbers)).append_column("_number", pa.array(numbers))
 
 
 def manifest_key(job: str, as_of: datetime, version: str) -> str:
@@ -224,23 +230,3 @@ def hour_key(moment: datetime) -> str:
 
 def floor_hour(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
-
-
-def refuse_nulls(data: bytes, table: str, key: str) -> None:
-    """Raise ValueError when a column, or a list in it, has nulls the schema does not allow."""
-    file = pq.ParquetFile(pa.BufferReader(data))
-    for column in (column for column in TABLES[table].columns if not column.nullable):
-        nulls = count_nulls(file.metadata, column.name)
-        if nulls and column.type.startswith("list<"):  # statistics count empty lists, too: look
-            values = file.read([column.name])[column.name]
-            nulls = values.null_count + sum(chunk.flatten().null_count for chunk in values.chunks)
-        if nulls:
-            raise ValueError(f"{key}: {table}.{column.name} has {nulls} nulls; allowed: none")
-
-
-def count_nulls(footer: pq.FileMetaData, name: str) -> int:
-    """Nulls of a column's leaf, as the footer counts them; a group without statistics counts as none."""
-    paths = [footer.schema.column(k).path for k in range(footer.num_columns)]
-    leaf = next(k for k, path in enumerate(paths) if path.partition(".")[0] == name)
-    found = [footer.row_group(group).column(leaf).statistics for group in range(footer.num_row_groups)]
-    return sum(statistics.null_count or 0 for statistics in found if statistics is not None)

@@ -109,7 +109,8 @@ class Lineage:
     def __init__(self, lake: Lake, settings: Settings, as_of: datetime, snapshot: int | None = None):
         self.lake, self.settings, self.as_of = lake, settings, as_of.astimezone(UTC)
         self.snapshot = lake.snapshot() if snapshot is None else snapshot
-        self.batches = lake.batches(self.snapshot)
+        self.view = lake.view(self.snapshot)
+        self.batches = self.view.batches
         if not self.batches:
             raise UsageError("the lake is empty: run `nightshelf ingest` first")
         self._versions: dict[str, str] = {}
@@ -159,13 +160,15 @@ class Lineage:
         if table == "item_dictionary":  # only grows: of the items of given events it always says the same
             return "" if of.base else str(self.batches[-1].n_items)
         if table == "event_weights":
-            return content_hash({batch.source: batch.accounts.get("weights") for batch in self.batches})
+            told = [batch for batch in self.batches if not batch.exclusion]
+            return content_hash({batch.source: batch.accounts.get("weights") for batch in told})
         if table != "events":
             known = self.batches[: self.catalogue_snapshot(of)]
             return content_hash([b.batch_id for b in known if b.files.get(table)])
         low = hour_key(self.window_start(of)) if of.window else ""
         high = hour_key(self.moment(of) - timedelta(microseconds=1))  # the last hour with a moment before it
-        return content_hash([b.batch_id for b in self.batches if any(low <= hour <= high for hour in b.hours())])
+        read = [b for b in self.batches if any(low <= hour <= high for hour in b.hours())]
+        return content_hash([self.view.name_of(batch, low, high) for batch in read])
 
     def catalogue_snapshot(self, of: Job) -> int:
         """The newest batch whose items and users the job reads.

@@ -18,11 +18,31 @@ class DataFile:
 
 
 @dataclass(frozen=True)
+class Exclusion:
+    """From its batch on nobody sees events of these hours (ISO, end exclusive) of a source (None: of any); or, with
+    ``undo``, everybody does again.
+    """
+
+    first_hour: str
+    end_hour: str
+    source: str | None
+    reason: str
+    undo: bool = False
+
+    def same_rows(self, other: "Exclusion") -> bool:
+        return (self.first_hour, self.end_hour, self.source) == (other.first_hour, other.end_hour, other.source)
+
+    def covers(self, hour: str, source: str) -> bool:
+        """Whether it is about an hour (``2010-12-01T08``) of a source."""
+        return self.first_hour[:13] <= hour < self.end_hour[:13] and self.source in (None, source)
+
+
+@dataclass(frozen=True)
 class Batch:
     """One ingest: the raw rows it brought and what became of every row read. Batches are numbered from 1 without gaps.
 
     ``first_hour``/``end_hour`` (ISO, end exclusive) are the hours it covers, rows or none; ``n_items`` is the length,
-    and so the version, of the append-only item dictionary after it.
+    and so the version, of the append-only item dictionary after it. An ``exclusion`` brings and covers nothing.
     """
 
     number: int
@@ -38,6 +58,7 @@ class Batch:
     inputs: list[dict]
     accounts: dict
     files: dict[str, list[DataFile]]
+    exclusion: Exclusion | None = None
 
     def hours(self) -> dict[str, int]:
         """Accepted events by UTC hour (``2010-12-01T08``)."""
@@ -74,9 +95,14 @@ def encode(record: Batch | Manifest) -> bytes:
 
 def decode(kind: type, data: bytes):
     """A Batch or Manifest from its JSON."""
-    record = orjson.loads(data)
-    record["files"] = {t: [DataFile(**file) for file in files] for t, files in record["files"].items()}
-    return kind(**record)
+    return from_record(kind, orjson.loads(data))
+
+
+def from_record(kind: type, record: dict):
+    """A Batch or Manifest from what its JSON says."""
+    files = {t: [DataFile(**file) for file in files] for t, files in record["files"].items()}
+    told = record.get("exclusion")
+    return kind(**record | {"files": files} | ({"exclusion": Exclusion(**told)} if told else {}))
 
 
 def iso(moment: datetime) -> str:

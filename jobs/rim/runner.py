@@ -182,7 +182,7 @@ def event_weights(batches: list[Batch]):
 
     from schemas.arrow import arrow_schema
 
-    newest = {batch.source: batch.accounts.get("weights", []) for batch in batches}
+    newest = {batch.source: batch.accounts.get("weights", []) for batch in batches if not batch.exclusion}
     rows = [{"source": source} | weight for source, weights in newest.items() for weight in weights]
     return pa.Table.from_pylist(rows, arrow_schema(TABLES["event_weights"]))
 
@@ -196,7 +196,8 @@ def read_spark(table: str, of: Job, lineage: Lineage, start: datetime, session):
     if table == "events":
         files = lineage.lake.event_files(lineage.snapshot, start, lineage.moment(of))
         inside = (F.col("event_time") >= start) & (F.col("event_time") < lineage.moment(of))
-        return StoredRows(lineage.lake, table, files).frame(session).where(inside)
+        seen = lineage.lake.sight(lineage.snapshot).condition()
+        return StoredRows(lineage.lake, table, files).frame(session).where(inside & seen)
     if table not in RAW:
         return StoredRows(lineage.lake, table, lineage.resolve(table).files[table]).frame(session)
     rows, schema = read_arrow(table, of, lineage, start), spark_schema(TABLES[table])

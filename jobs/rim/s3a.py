@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from conf.settings import Settings
 from jobs.rim.errors import UsageError
-from jobs.rim.store import S3_SCHEMES, lasting_credentials
+from jobs.rim.s3_store import lasting_credentials
+from jobs.rim.store import S3_SCHEMES
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -6,19 +6,16 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow.fs as pafs
 
 from conf.settings import Lake as LakeSettings
+from jobs.rim.aged import Aged
 from jobs.rim.errors import TemporaryError, UsageError
-
-if TYPE_CHECKING:
-    from botocore.credentials import ReadOnlyCredentials
+from jobs.rim.s3_store import S3Store
 
 S3_SCHEMES = ("s3", "s3a")
 
@@ -76,135 +73,45 @@ class FileStore:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def aged(self, prefix: str) -> list[Aged]:
+        """Every file below a prefix, hidden ones, too."""
+        found = []
+        for folder, _, names in os.walk(self.root / prefix):
+            for path in (Path(folder, name) for name in names):
+                with suppress(FileNotFoundError):  # its writer took it away
+                    told = path.lstat()
+                    moment = datetime.fromtimestamp(told.st_mtime, UTC)
+                    found.append(Aged(path.relative_to(self.root).as_posix(), told.st_size, moment))
+        return found
+
+    def delete(self, keys: list[str]) -> None:
+        """Remove keys; those that are gone already are no error."""
+        for key in keys:
+            (self.root / key).unlink(missing_ok=True)
+
+    def remove_empty_folders(self, prefix: str, before: datetime) -> None:
+        """Those below a prefix that nobody has put anything into, or taken anything out of, since a moment."""
+        for folder, _, _ in os.walk(self.root / prefix, topdown=False):
+            with suppress(OSError):  # not empty, or gone
+                if os.stat(folder).st_mtime < before.timestamp():
+                    os.rmdir(folder)
+
     def walk(self, prefix: str) -> list[str]:
         """The file keys below a prefix at any depth, sorted."""
         paths = (self.root / prefix).rglob("*")
         return sorted(p.relative_to(self.root).as_posix() for p in paths if p.is_file() and not p.name.startswith("."))
 
-    def list(self, prefix: str) -> list[str]:
-        """The file keys right below a prefix, sorted."""
+    def list(self, prefix: str, after: str = "") -> list[str]:
+        """The file keys right below a prefix, sorted; only those that sort after a key, if one is given."""
         folder = self.root / prefix
         if not folder.is_dir():
             return []
-        return sorted(f"{prefix}/{e.name}" for e in os.scandir(folder) if e.is_file() and not e.name.startswith("."))
+        keys = (f"{prefix}/{e.name}" for e in os.scandir(folder) if e.is_file() and not e.name.startswith("."))
+        return sorted(key for key in keys if key > after)
 
     def abort_uploads(self, prefix: str, before: datetime | None = None) -> int:
         """A folder holds no parts of uploads."""
         return 0
-
-
-class S3Store:
-    """Keys are objects below ``s3://bucket/prefix``; credentials come from the environment, as boto3 reads them."""
-
-    def __init__(self, bucket: str, prefix: str, endpoint: str, region: str):
-        import boto3
-
-        self.base = f"{bucket}/{prefix}".rstrip("/")
-        self.bucket, self.prefix = bucket, f"{prefix}/" if prefix else ""
-        self.s3 = boto3.Session().client("s3", endpoint_url=endpoint or None, region_name=region)
-        with s3_trouble(self.base):
-            keys = lasting_credentials()
-        self.fs = pafs.S3FileSystem(
-            access_key=keys and keys.access_key,
-            secret_key=keys and keys.secret_key,
-            session_token=keys and keys.token,
-            endpoint_override=endpoint or None,
-            region=region,
-        )
-
-    def path(self, key: str) -> str:
-        return f"{self.base}/{key}"
-
-    def uri(self, key: str) -> str:
-        return f"s3a://{self.base}/{key}"
-
-    def make_room(self, n_bytes: int = 0) -> None:
-        """A bucket does not fill up."""
-
-    def prepare(self, key: str) -> None:
-        """Objects need no folders."""
-
-    def put_if_absent(self, key: str, data: bytes) -> bool:
-        from botocore.exceptions import ClientError
-
-        with s3_trouble(self.base):
-            try:
-                self.s3.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=data, IfNoneMatch="*")
-            except ClientError as error:
-                if error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict"):
-                    return False
-                raise
-        return True
-
-    def get(self, key: str) -> bytes | None:
-        with s3_trouble(self.base):
-            try:
-                return self.s3.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read()
-            except self.s3.exceptions.NoSuchKey:
-                return None
-
-    def walk(self, prefix: str) -> list[str]:
-        return self.keys(prefix)
-
-    def keys(self, prefix: str, **options: str) -> list[str]:
-        paginator = self.s3.get_paginator("list_objects_v2")
-        pages = paginator.paginate(Bucket=self.bucket, Prefix=f"{self.prefix}{prefix}/", **options)
-        with s3_trouble(self.base):
-            keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-        return sorted(key.removeprefix(self.prefix) for key in keys if not key.endswith("/"))  # consoles mark folders
-
-    def list(self, prefix: str) -> list[str]:
-        return self.keys(prefix, Delimiter="/")
-
-    def abort_uploads(self, prefix: str, before: datetime | None = None) -> int:
-        """Drop the parts of uploads below a prefix (begun before a moment) that nobody will complete; how many.
-
-        A writer that was killed leaves them: they are in no listing, and are paid for until they are aborted.
-        """
-        below = self.prefix + (f"{prefix}/" if prefix else "")
-        pages = self.s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=below)
-        with s3_trouble(self.base):
-            begun = [upload for page in pages for upload in page.get("Uploads", ())]
-            left = [upload for upload in begun if before is None or upload["Initiated"] < before]
-            for upload in left:
-                self.abort(upload["Key"], upload["UploadId"])
-        return len(left)
-
-    def abort(self, key: str, upload: str) -> None:
-        """Nothing happens where it was completed or aborted meanwhile."""
-        with suppress(self.s3.exceptions.NoSuchUpload):
-            self.s3.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
-
-
-def lasting_credentials() -> "ReadOnlyCredentials | None":
-    """The keys boto3 finds in the environment or in a file; None where a role gives and renews them.
-
-    Those who would keep a copy of such keys (pyarrow, S3A) find and renew them themselves.
-
-    Raises:
-        UsageError: there are none.
-    """
-    import boto3
-    from botocore.credentials import RefreshableCredentials
-
-    found = boto3.Session().get_credentials()
-    if found is None:
-        raise UsageError("S3: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-    return None if isinstance(found, RefreshableCredentials) else found.get_frozen_credentials()
-
-
-@contextmanager
-def s3_trouble(where: str) -> Iterator[None]:
-    """boto3's errors as ours: what S3 refuses is a wrong setting, what it cannot do now is temporary."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        refused = 400 <= error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
-        raise (UsageError if refused else TemporaryError)(f"s3://{where}: {error}") from None
-    except BotoCoreError as error:
-        raise TemporaryError(f"s3://{where}: {error}") from None
 
 
 def open_store(settings: LakeSettings) -> FileStore | S3Store:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 class Accounts:
     """Counts of one ingest's event rows; ``catalogue`` counts those of items and users apart.
 
-    ``known`` are the duplicates that the lake had before.
+    ``known`` are the duplicates that the lake had before; ``late`` those accepted into hours covered before, by day in
+    ``reopened``.
     """
 
     read: int = 0
@@ -18,6 +19,7 @@ class Accounts:
     anonymous: int = 0
     stitched: int = 0
     late: int = 0
+    reopened: Counter = field(default_factory=Counter)
     quarantined: Counter = field(default_factory=Counter)
     by_kind: Counter = field(default_factory=Counter)
     unknown_fields: Counter = field(default_factory=Counter)
@@ -33,7 +35,7 @@ class Accounts:
         """For the batch's manifest."""
         counts = ("read", "accepted", "duplicate", "known", "anonymous", "stitched", "late")
         plain = {name: getattr(self, name) for name in counts}
-        counters = ("quarantined", "by_kind", "unknown_fields")
+        counters = ("reopened", "quarantined", "by_kind", "unknown_fields")
         return plain | {n: dict(sorted(getattr(self, n).items())) for n in counters} | {"catalogue": self.catalogue}
 
 
@@ -42,6 +44,7 @@ def table(accounts: dict) -> str:
     rows = [("read", accounts["read"]), ("accepted", accounts["accepted"])]
     rows += [(f"  {kind}", n) for kind, n in sorted(accounts["by_kind"].items())]
     rows += [(f"  of these {name}", accounts[name]) for name in ("anonymous", "stitched", "late") if accounts[name]]
+    rows += [(f"    of {day}", n) for day, n in sorted(accounts.get("reopened", {}).items())]
     rows += [("duplicate", accounts["duplicate"]), ("quarantined", sum(accounts["quarantined"].values()))]
     rows += [(f"  {reason}", n) for reason, n in sorted(accounts["quarantined"].items())]
     for name, part in accounts.get("catalogue", {}).items():

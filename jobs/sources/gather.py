@@ -14,6 +14,7 @@ from jobs.sources.columns import require_columns
 from jobs.sources.description import Description, Events, Items, Users
 from jobs.sources.files import Input
 from jobs.sources.identify import Seen, digests, hex_ids, numbered, pseudonyms
+from jobs.sources.late import Late, reasons_at
 from jobs.sources.mapping import map_events
 from jobs.sources.quarantine import refused_rows, unreadable_rows
 from jobs.sources.readers import read_chunks
@@ -29,10 +30,19 @@ NO_PAIRS = pa.table({"session_id": pa.array([], pa.string()), "user_id": pa.arra
 class Gather:
     """What the files of one batch hold: events in ``spool``, refused rows, items, users and the accounts so far."""
 
-    def __init__(self, source: Description, secret: bytes, ingested_at: datetime, chunk_rows: int, folder: Path):
+    def __init__(
+        self,
+        source: Description,
+        secret: bytes,
+        ingested_at: datetime,
+        chunk_rows: int,
+        folder: Path,
+        earliest: datetime | None = None,
+    ):
         self.source, self.secret, self.ingested_at, self.chunk_rows = source, secret, ingested_at, chunk_rows
         self.accounts, self.spool = Accounts(), Spool(folder)
         self.refused: list[pa.Table] = []
+        self.late = Late(earliest)
         self.pairs = NO_PAIRS
         self.items, self.users = arrow_schema(ITEMS).empty_table(), arrow_schema(USERS).empty_table()
         self.first: datetime | None = None  # of all sound rows, repeats included
@@ -65,6 +75,9 @@ class Gather:
         self.accounts.duplicate += int(np.count_nonzero(~new))
         sound = mapped.filter(mapped["reason"].is_null())
         self.widen(sound["event_time"])
+        late = new & self.late.among(sound["event_time"])
+        self.hold(chunk, spec, kept[late], ids.filter(pa.array(late)), sound["event_time"].filter(pa.array(late)))
+        new &= ~late
         events = sound.set_column(sound.schema.get_field_index("event_id"), "event_id", ids).drop_columns("reason")
         if self._told:
             self._told.add(chunk, spec, mapped["item_id"].combine_chunks(), kept[new])
@@ -83,6 +96,12 @@ class Gather:
         values[lacking] = numbered(digests(rows, self.source.name), rows_of_file)
         values[~lacking] = digests(given.drop_null().cast(pa.binary()).to_pylist())
         return pc.replace_with_mask(given, pa.array(lacking), hex_ids(values[lacking])), values
+
+    def hold(self, chunk: Chunk, spec: Events, places: np.ndarray, ids: pa.Array, times: pa.ChunkedArray) -> None:
+        """Set aside the rows at some places of a chunk, which came too late."""
+        if len(places):
+            reasons = reasons_at(places, len(chunk.lines))
+            self.late.hold(refused_rows(chunk, reasons, spec.used, spec.ids, self.secret, spec), ids, times)
 
     def refuse(self, chunk: Chunk, reasons: pa.Array, spec: Events, counts) -> None:
         """Keep the rows that cannot be used, and count them."""

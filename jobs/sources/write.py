@@ -15,6 +15,7 @@ from jobs.rim.manifest import Batch, DataFile
 from jobs.sources.accounts import Accounts
 from jobs.sources.convert import UTC_US
 from jobs.sources.gather import Gather
+from jobs.sources.late import TOO_LATE
 from jobs.sources.sessions import fill_sessions, sole_owners, stitch
 from jobs.sources.spool import hour_of, hours_of
 from schemas.tables import EVENTS
@@ -46,16 +47,26 @@ class Writer:
 
     def write(self) -> None:
         """Write every table; ``files`` and ``accounts`` are complete after it."""
-        by_day = files_by_day(self.batches)
+        by_day = files_by_day(self.lake.files("events", len(self.batches)))
         for day in self.gathered.spool.days:
             self.write_day(day, by_day.get(day.isoformat(), []))
         self.write_days()
-        if self.gathered.refused:
-            self.put("quarantine", self.stamped(pa.concat_tables(self.gathered.refused)))
+        refused = pa.concat_tables([*self.gathered.refused, self.too_late(by_day)])
+        self.put("quarantine", self.stamped(refused))
         for table in ("items", "users"):
             self.put(table, getattr(self.gathered, table))
         self.put("item_dictionary", self.new_items())
         self.accounts.check()
+
+    def too_late(self, by_day: dict[str, list[DataFile]]) -> pa.Table:
+        """Rows for the quarantine; those the lake has are repeats."""
+        late = self.gathered.late
+        rows = late.unknown(lambda day: self.committed(day, by_day.get(day.isoformat(), []))["event_id"])
+        known = late.held.num_rows - rows.num_rows
+        self.accounts.duplicate += known
+        self.accounts.known += known
+        self.accounts.quarantined.update({TOO_LATE: rows.num_rows} if rows.num_rows else {})
+        return rows
 
     def write_day(self, day: date, files: list[DataFile]) -> None:
         """Events of one UTC day that the lake does not have yet."""
@@ -124,7 +135,9 @@ class Writer:
         self.item_ids.update(pc.unique(events["item_id"]).drop_null().to_pylist())
         covered = [(batch.first_hour, batch.end_hour) for batch in self.batches]
         for hour, rows in hours_of(events["event_time"]).items():
-            self.accounts.late += rows if any(low[:13] <= hour < high[:13] for low, high in covered) else 0
+            if any(low[:13] <= hour < high[:13] for low, high in covered):
+                self.accounts.late += rows
+                self.accounts.reopened[hour[:10]] += rows
 
     def new_items(self) -> pa.Table:
         """Dictionary rows of items it lacks; indexes go on where the newest batch stopped."""
@@ -149,10 +162,10 @@ def nullable(rows: pa.Table) -> pa.Table:
     return rows.cast(pa.schema([field.with_nullable(True) for field in rows.schema]))
 
 
-def files_by_day(batches: Iterable[Batch]) -> dict[str, list[DataFile]]:
+def files_by_day(files: Iterable[DataFile]) -> dict[str, list[DataFile]]:
     """Committed event files by the UTC days they hold."""
     days: dict[str, list[DataFile]] = {}
-    for file in (file for batch in batches for file in batch.files.get("events", ())):
+    for file in files:
         for day in {hour[:10] for hour in file.hours}:
             days.setdefault(day, []).append(file)
     return days
