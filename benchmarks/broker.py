@@ -1,0 +1,92 @@
+"""A real Kafka broker for a minute: one process that is broker and controller, from the jars of ``make kafka``."""
+
+import base64
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from deploy.embedded import java
+from deploy.embedded.checks import free_port
+
+JARS = Path(__file__).absolute().parents[1] / "deploy/kafka/jars"
+PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={folder}/logs
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+"""
+LOG4J = """
+rootLogger.level=warn
+rootLogger.appenderRef.c.ref=C
+appender.c.type=Console
+appender.c.name=C
+appender.c.layout.type=PatternLayout
+appender.c.layout.pattern=%d %p %c %m%n
+"""
+UP_S = 180  # on a busy machine; a tenth of it on a quiet one
+
+
+class Broker:
+    """A broker on a port of its own, in a folder of its own; ``servers`` is what clients are told.
+
+    Raises:
+        RuntimeError: it does not come up; with the end of its log.
+    """
+
+    def __init__(self, memory_mb: int = 256) -> None:
+        self.memory_mb = memory_mb
+        self.folder = Path(tempfile.mkdtemp(prefix="ns-kafka-"))
+        port, controller = free_port(), free_port()
+        self.servers = f"127.0.0.1:{port}"
+        properties = self.folder / "server.properties"
+        properties.write_text(PROPERTIES.format(port=port, controller=controller, folder=self.folder))
+        (self.folder / "log4j2.properties").write_text(LOG4J)
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        self.log = open(self.folder / "out.log", "w")
+        self.process = self.java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
+        self.process.wait()
+        self.process = self.java("kafka.Kafka", str(properties))
+        self.await_answer()
+
+    def java(self, *words: str) -> subprocess.Popen:
+        """Compiled only lightly: it lives for a minute."""
+        options = [f"-Xmx{self.memory_mb}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        options += [f"-Dlog4j2.configurationFile={self.folder}/log4j2.properties", "-cp", f"{JARS}/*"]
+        argv = [str(Path(java.find_java_home(), "bin", "java")), *options, *words]
+        return subprocess.Popen(argv, stdout=self.log, stderr=self.log)
+
+    def await_answer(self) -> None:
+        admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
+        deadline = time.monotonic() + UP_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with suppress(KafkaException):
+                admin.list_topics(timeout=1)
+                return
+        told = (self.folder / "out.log").read_text()[-2000:]
+        self.close()
+        raise RuntimeError(f"the Kafka broker is not up after {UP_S} s: {told}")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
