@@ -23,6 +23,8 @@ from conf.sections import (
     Identity,
     Ingest,
     Interactions,
+    Kafka,
+    Kinesis,
     Lake,
     Publish,
     Recipe,
@@ -51,6 +53,8 @@ class Settings(BaseSettings):
     resources: Resources
     spark: Spark
     ingest: Ingest
+    kafka: Kafka
+    kinesis: Kinesis
     interactions: Interactions
     cooccurrence: Cooccurrence
     recipe: Recipe

@@ -1,6 +1,7 @@
 """A source description: the shape of one TOML file of ``conf/sources``, typed, frozen and strictly checked."""
 
 import re
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -83,15 +84,59 @@ class BadRule(Part):
         return self
 
 
-class Events(Layout):
-    """Files of events."""
+class Stream(Part):
+    """A topic of Kafka or a data stream of Kinesis: each message is one row, a JSON object.
 
+    ``start`` is where it is read from at first: its earliest message, or the first written at a moment or later.
+    """
+
+    kafka: Annotated[str, Field(min_length=1)] | None = None
+    kinesis: Annotated[str, Field(min_length=1)] | None = None
+    start: datetime | Literal["earliest"] = "earliest"
+
+    @field_validator("start")
+    @classmethod
+    def in_utc(cls, start: datetime | str) -> datetime | str:
+        if isinstance(start, datetime):
+            return start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
+        return start
+
+    @model_validator(mode="after")
+    def one_kind(self):
+        if (self.kafka is None) == (self.kinesis is None):
+            raise ValueError("give exactly one of kafka (a topic) and kinesis (a data stream)")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Such as ``kafka:shop-events``; manifests have it."""
+        return f"kafka:{self.kafka}" if self.kafka else f"kinesis:{self.kinesis}"
+
+
+class Events(Layout):
+    """Events: files, a stream, or both with the same rows.
+
+    ``keep_unknown``: whether fields no column is made of are kept beside the event, as JSON; by default those of JSON
+    lines and of streams are.
+    """
+
+    files: tuple[str, ...] = Field(default=(), min_length=1)
+    stream: Stream | None = None
+    keep_unknown: bool | tuple[str, ...] | None = None
     columns: EventColumns
     kind: EventKind
     make_positive: tuple[Kind, ...] = ()
     item_pattern: Pattern | None = None
     anonymous_session: Ref | None = None
     bad: tuple[BadRule, ...] = ()
+
+    @model_validator(mode="after")
+    def some_way_in(self):
+        if not self.files and self.stream is None:
+            raise ValueError("give files, a stream, or both")
+        if self.stream and self.format not in ("auto", "jsonl"):
+            raise ValueError('the messages of a stream are JSON; allowed: format = "jsonl" or none')
+        return self
 
     @property
     def references(self) -> dict[str, Reference]:
