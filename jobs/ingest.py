@@ -61,7 +61,7 @@ def ingest(
     """Commit what is new, of streams ``ingest.max_messages`` a batch; each batch, and whether it was there before."""
     check_interval(interval)
     found = find_files(source, path or settings.ingest.landing, settings, hourly=interval is not None)
-    with Streams(source if interval else None, settings, accept_loss) as streams:
+    with Streams(source, settings, accept_loss, hourly=interval is not None) as streams:
         more = True
         while more:
             step = Step(source, settings, path, interval, found, streams)

@@ -43,7 +43,8 @@ class Topic:
         self.stream, self.settings, self.accept_loss = stream, settings, accept_loss
         self.more = False
         self.troubles: list[KafkaError] = []
-        self.ends: dict[int, int] = {}
+        self.ends: dict[int, int] = {}  # behind the last message: when first asked
+        self.now: dict[int, int] = {}  # and when last asked
         if not settings.servers:
             raise UsageError(f"{stream.name}: kafka.servers is empty; set it to host:port of your brokers")
         options = {name: value.get_secret_value() for name, value in settings.options.items()}
@@ -75,7 +76,8 @@ class Topic:
             found = self.admin.describe_topics(TopicCollection([self.stream.kafka]), request_timeout=self.patience)
             topic = found[self.stream.kafka].result()
         partitions = [partition.id for partition in topic.partitions]
-        self.ends = self.ends or self.offsets(partitions, OffsetSpec.latest())
+        self.now = self.offsets(partitions, OffsetSpec.latest())
+        self.ends = self.ends or self.now
         starts = self.offsets(partitions, OffsetSpec.earliest())
         if not known and self.stream.start != "earliest":
             at = self.offsets(partitions, OffsetSpec.for_timestamp(int(self.stream.start.timestamp() * 1000)))
@@ -100,7 +102,7 @@ class Topic:
         if not known:
             return start, {}
         where = f"{self.stream.name}/{partition}"
-        if before and (before["id"] != topic or self.ends[partition] <= before["last"]):
+        if before and (before["id"] != topic or self.now[partition] <= before["last"]):
             what = f"not the topic that was read up to offset {before['last']}: made anew, or another cluster's"
             return self.lose(start, {"anew": before["id"]}, f"{where}: {what}")
         wanted = before["last"] + 1 if before else 0
@@ -111,9 +113,7 @@ class Topic:
 
     def lose(self, start: int, told: dict, what: str) -> tuple[int, dict]:
         if not self.accept_loss:
-            raise UsageError(
-                f"{what}; --accept-loss goes on with what is there from offset {start}, and the batch tells"
-            )
+            raise UsageError(f"{what}; --accept-loss goes on at offset {start}, and the batch tells what was lost")
         print(f"warning: {what}; going on at offset {start}")
         return start, told
 

@@ -73,11 +73,13 @@ def open_reader(stream: Stream, settings: Settings, accept_loss: bool) -> Reader
 
 
 class Streams:
-    """All streams of a source, for the time of a command; ends are those of its start."""
+    """All streams of a source (a history by ``--path`` has none), for the time of a command; ends are those of its
+    start.
+    """
 
-    def __init__(self, source: Description | None, settings: Settings, accept_loss: bool):
+    def __init__(self, source: Description, settings: Settings, accept_loss: bool, hourly: bool):
         self.source, self.most = source, settings.ingest.max_messages
-        specs = [spec for spec in source.events if spec.stream] if source else []
+        specs = [spec for spec in source.events if spec.stream and hourly]
         self.readers = [(spec, open_reader(spec.stream, settings, accept_loss)) for spec in specs]
 
     def __enter__(self) -> "Streams":
