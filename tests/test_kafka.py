@@ -1,6 +1,9 @@
 """Events through a real Kafka broker into the lake: each message in exactly one batch, whoever dies on the way."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,10 +14,11 @@ from conf.settings import load_settings
 from jobs.cli import main
 from jobs.rim.lake import Lake
 
+HERE = Path(__file__).parent
 SECRET = "a secret of tests"
 EVENT = {"event_time": "2026-01-10T08:00:00Z", "kind": "view", "user_id": "anna", "item_id": "lamp"}
 HOUR = ("--interval", "2026-01-10T08:00:00Z", "2026-01-10T09:00:00Z")
-SOURCE = (Path(__file__).parents[1] / "conf/sources/nightshelf.toml").read_text()
+SOURCE = (HERE.parent / "conf/sources/nightshelf.toml").read_text()
 
 
 @pytest.fixture(autouse=True)
@@ -296,3 +300,19 @@ def test_a_kafka_that_cannot_be_used_is_one_line(topic, monkeypatch, capsys, cha
 def test_a_topic_that_is_not_there_is_one_line(topic, capsys) -> None:
     topic.remove()
     assert f"kafka:{topic.name}: Broker: Unknown topic or partition" in refused(capsys)
+
+
+def test_killed_at_any_step_each_event_is_there_once(topic, monkeypatch) -> None:
+    monkeypatch.setenv("NIGHTSHELF_INGEST__MAX_MESSAGES", "6000")
+    for partition in (0, 1):
+        topic.send(*events(f"p{partition}", 10_000, event_id=None, note=partition), partition=partition)
+    command = [sys.executable, str(HERE / "killed_ingest.py"), "ingest", *HOUR]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(HERE.parent)})
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) >= 6, "a batch has as many steps"
+    assert len(set(ids())) == len(ids()) == 20_000
+    parts = [entry for batch in lake().batches() for entry in batch.inputs]
+    for part in ("0", "1"):
+        ranges = [(entry["first"], entry["last"]) for entry in parts if entry["part"] == part]
+        assert [first for first, _ in ranges] == [0, *(last + 1 for _, last in ranges[:-1])]
+        assert ranges[-1][1] == 9_999
