@@ -90,8 +90,7 @@ class Step:
 
     def run(self) -> tuple[Batch, bool] | None:
         """The batch, and whether it was there before; None when another ingest took the same messages meanwhile."""
-        nothing = self.interval and not self.found and not self.ahead.parts
-        if nothing and (covering := covered_by(self.batches, self.interval)):
+        if covering := self.covering(streamed=bool(self.ahead.parts)):
             return covering, True
         if not self.ahead.parts and (same := self.committed(self.batches, self.batch_id([]))):
             return same, True
@@ -100,10 +99,17 @@ class Step:
         with tempfile.TemporaryDirectory(prefix="nightshelf-ingest-") as folder:
             gathered = Gather(self.source, secret, now, rows, Path(folder))
             streamed = self.ahead.read(gathered)
+            if covering := self.covering(streamed=self.ahead.news):
+                return covering, True
             inputs = read_files(gathered, self.found) + streamed
             gathered.finish()
             refuse_nothing_usable(gathered, self.path, self.interval)
             return self.commit(gathered, inputs, self.batch_id(streamed))
+
+    def covering(self, streamed: bool) -> Batch | None:
+        """The batch that has the hours already, when neither files nor messages are new."""
+        nothing = self.interval and not self.found and not streamed
+        return covered_by(self.batches, self.interval) if nothing else None
 
     def batch_id(self, streamed: list[dict]) -> str:
         """12 hex digits of all that decides what a batch holds."""

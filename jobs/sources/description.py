@@ -1,14 +1,13 @@
 """A source description: the shape of one TOML file of ``conf/sources``, typed, frozen and strictly checked."""
 
 import re
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from jobs.rim.lineage import content_hash
-from jobs.sources.layout import Layout, Part, Pattern, Ref, Reference
+from jobs.sources.layout import Layout, Part, Pattern, Ref, Reference, Stream
 from schemas.tables import KINDS
 
 Kind = Literal[KINDS]
@@ -84,35 +83,6 @@ class BadRule(Part):
         return self
 
 
-class Stream(Part):
-    """A topic of Kafka or a data stream of Kinesis: each message is one row, a JSON object.
-
-    ``start`` is where it is read from at first: its earliest message, or the first written at a moment or later.
-    """
-
-    kafka: Annotated[str, Field(min_length=1)] | None = None
-    kinesis: Annotated[str, Field(min_length=1)] | None = None
-    start: datetime | Literal["earliest"] = "earliest"
-
-    @field_validator("start")
-    @classmethod
-    def in_utc(cls, start: datetime | str) -> datetime | str:
-        if isinstance(start, datetime):
-            return start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
-        return start
-
-    @model_validator(mode="after")
-    def one_kind(self):
-        if (self.kafka is None) == (self.kinesis is None):
-            raise ValueError("give exactly one of kafka (a topic) and kinesis (a data stream)")
-        return self
-
-    @property
-    def name(self) -> str:
-        """Such as ``kafka:shop-events``; manifests have it."""
-        return f"kafka:{self.kafka}" if self.kafka else f"kinesis:{self.kinesis}"
-
-
 class Events(Layout):
     """Events: files, a stream, or both with the same rows.
 
@@ -134,8 +104,6 @@ class Events(Layout):
     def some_way_in(self):
         if not self.files and self.stream is None:
             raise ValueError("give files, a stream, or both")
-        if self.stream and self.format not in ("auto", "jsonl"):
-            raise ValueError('the messages of a stream are JSON; allowed: format = "jsonl" or none')
         return self
 
     @property

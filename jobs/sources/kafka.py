@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from conf.settings import Kafka as KafkaSettings
 from jobs.rim.errors import TemporaryError, UsageError
-from jobs.sources.description import Stream
+from jobs.sources.layout import Stream
 from jobs.sources.streams import Known, Messages, Stretch
 
 try:

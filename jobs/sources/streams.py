@@ -13,8 +13,9 @@ from conf.settings import Settings
 from jobs.rim.lineage import content_hash
 from jobs.rim.manifest import Batch
 from jobs.sources.chunk import Chunk
-from jobs.sources.description import Description, Events, Stream
+from jobs.sources.description import Description, Events
 from jobs.sources.gather import Gather
+from jobs.sources.layout import Stream
 from jobs.sources.readers import jsonl_chunk, kept_fields
 
 Known = dict[str, dict]  # partition -> what the newest manifest that names it says
@@ -24,13 +25,15 @@ Known = dict[str, dict]  # partition -> what the newest manifest that names it s
 class Stretch:
     """What one batch takes of one partition: ``first`` and ``last`` are positions as manifests tell them.
 
-    ``told`` holds what else the manifest is to say, such as which messages were gone.
+    ``told`` holds what else the manifest is to say, such as which messages were gone; ``news`` says whether that and
+    its messages are worth a batch.
     """
 
     part: str
-    first: int | str | None
-    last: int | str | None
+    first: int | str
+    last: int | str
     told: dict
+    news: bool = True
     messages: int = 0
     rows: int = 0
     bytes: int = 0
@@ -115,8 +118,12 @@ class Ahead:
         """Take all messages; what the manifest says of each stretch."""
         for spec, reader, stretch in self.parts:
             gathered.read_messages(chunks(spec, reader, stretch, gathered.columns_of(spec)), spec)
-        read = [(spec.stream, stretch) for spec, _, stretch in self.parts if stretch.last is not None]
-        return [entry_of(stream, stretch, self.source) for stream, stretch in read]
+        return [entry_of(spec.stream, stretch, self.source) for spec, _, stretch in self.parts]
+
+    @property
+    def news(self) -> bool:
+        """Whether there is anything to commit; certain once they are read."""
+        return any(stretch.news for _, _, stretch in self.parts)
 
     def follows(self, batches: list[Batch]) -> bool:
         """Whether no batch since took messages of these streams: else they must be read again from behind it."""
@@ -158,5 +165,6 @@ def chunks(spec: Events, reader: Reader, stretch: Stretch, used: list[str]) -> I
 def entry_of(stream: Stream, stretch: Stretch, source: Description) -> dict:
     told = {"stream": stream.name, "part": stretch.part, "first": stretch.first, "last": stretch.last} | stretch.told
     counts = {"messages": stretch.messages, "rows": stretch.rows, "bytes": stretch.bytes}
-    name = {"name": f"{stream.name}/{stretch.part}", "hash": content_hash(told)}
+    lasting = {name: value for name, value in told.items() if name != "until"}  # when, and not what
+    name = {"name": f"{stream.name}/{stretch.part}", "hash": content_hash(lasting)}
     return name | told | counts | {"description": source.content_hash}
