@@ -61,7 +61,6 @@ class Broker:
         properties.write_text(PROPERTIES.format(port=port, controller=controller, folder=self.folder))
         (self.folder / "log4j2.properties").write_text(LOG4J)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        self.log = open(self.folder / "out.log", "w")
         self.process = self.java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
         self.process.wait()
         self.process = self.java("kafka.Kafka", str(properties))
@@ -72,7 +71,8 @@ class Broker:
         options = [f"-Xmx{self.memory_mb}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         options += [f"-Dlog4j2.configurationFile={self.folder}/log4j2.properties", "-cp", f"{JARS}/*"]
         argv = [str(Path(java.find_java_home(), "bin", "java")), *options, *words]
-        return subprocess.Popen(argv, stdout=self.log, stderr=self.log)
+        with open(self.folder / "out.log", "a") as log:
+            return subprocess.Popen(argv, stdout=log, stderr=log)
 
     def await_answer(self) -> None:
         admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
@@ -88,5 +88,4 @@ class Broker:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)

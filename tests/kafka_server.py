@@ -58,3 +58,8 @@ class Topic:
                 except BufferError:
                     producer.poll(0.1)
         assert producer.flush(60) == 0
+
+    def deal(self, lines: list[bytes]) -> None:
+        """Every other message to the other of two partitions."""
+        for partition in (0, 1):
+            self.send(*lines[partition::2], partition=partition)

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 from kafka_server import Topic, kafka  # noqa: F401
+from kinesis_server import DataStream, kinesis_server  # noqa: F401
+from s3_server import BUCKET, REGION, s3_server  # noqa: F401
+from ways_in import SLICES, Ways, accounts
 
 from conf.settings import load_settings
 from jobs.cli import main
@@ -66,8 +69,8 @@ def read(number: int = -1) -> dict[str, tuple]:
     return {entry["part"]: (entry["first"], entry["last"], entry["messages"]) for entry in inputs if "stream" in entry}
 
 
-def ingest(capsys, *words: str) -> dict:
-    code = main(["ingest", *HOUR, *words])
+def ingest(capsys, *words: str, hour: tuple[str, ...] = HOUR) -> dict:
+    code = main(["ingest", *hour, *words])
     out = capsys.readouterr()
     assert code == 0, out.err
     return json.loads(out.out.splitlines()[-1])
@@ -259,7 +262,7 @@ def test_a_log_in_names_the_visit_of_an_earlier_batch_of_the_day(topic, capsys) 
     topic.send(*events("after", 1, **visit), partition=1)
     ingest(capsys)
     topic.send(*events("later", 1, **visit), *events("next-day", 1, **visit, event_time="2026-01-11T00:01:00Z"))
-    ingest(capsys)
+    ingest(capsys, hour=("--interval", "2026-01-11T00:00:00Z", "2026-01-11T01:00:00Z"))
     named = {row["event_id"] for row in rows() if row["user_id"]}
     # what was committed as anonymous stays so; the log-in of an earlier batch counts on its own UTC day
     assert named == {"log-in-0", "after-0", "later-0"}
@@ -316,3 +319,42 @@ def test_killed_at_any_step_each_event_is_there_once(topic, monkeypatch) -> None
         ranges = [(entry["first"], entry["last"]) for entry in parts if entry["part"] == part]
         assert [first for first, _ in ranges] == [0, *(last + 1 for _, last in ranges[:-1])]
         assert ranges[-1][1] == 9_999
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param("online-retail", marks=pytest.mark.data("online-retail")),
+        pytest.param("movielens-100k", marks=pytest.mark.data("movielens-100k")),
+        "generated",
+    ],
+)
+def test_every_row_is_accounted_for_alike_by_each_way_in(
+    rows,
+    kafka,
+    s3_server,
+    kinesis_server,
+    data_dir,
+    tmp_path,
+    monkeypatch,
+    capsys,  # noqa: F811
+) -> None:
+    found, told = SLICES[rows](data_dir, tmp_path), {}
+    topic, data_stream = Topic(kafka, 2), DataStream(kinesis_server, f"{rows}-rows", 2)
+    monkeypatch.setenv("NIGHTSHELF_KINESIS__ENDPOINT", kinesis_server)
+    for way, come_in in {
+        "file": lambda ways: ways.file(),
+        "hourly drops": lambda ways: ways.drops(),
+        "drops on S3": lambda ways: ways.s3(s3_server, BUCKET, REGION),
+        "kafka": lambda ways: ways.stream(f'kafka = "{topic.name}"', topic.deal),
+        "kinesis": lambda ways: ways.stream(f'kinesis = "{data_stream.name}"', data_stream.deal),
+    }.items():
+        folder = tmp_path / way.replace(" ", "-")
+        folder.mkdir()
+        monkeypatch.setenv("NIGHTSHELF_LAKE__URI", str(folder / "lake"))
+        come_in(Ways(found, folder, monkeypatch))
+        told[way] = accounts()
+    capsys.readouterr()
+    assert told["file"]["read"] == len(found.lines) == len(found.messages)
+    assert rows == "movielens-100k" or sum(n for name, n in told["file"].items() if name.startswith("quarantined"))
+    assert told == dict.fromkeys(told, told["file"])

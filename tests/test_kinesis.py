@@ -3,76 +3,41 @@
 import json
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.backends import get_backend
-from moto.core import DEFAULT_ACCOUNT_ID
-from moto.server import ThreadedMotoServer
+from kinesis_server import DataStream, kinesis_server  # noqa: F401
 
 from conf.settings import load_settings
 from jobs.cli import main
 from jobs.rim.lake import Lake
 
-REGION, NAME = "us-east-1", "events"
 HOUR = ("--interval", "2026-01-10T08:00:00Z", "2026-01-10T09:00:00Z")
 EVENT = {"event_time": "2026-01-10T08:00:00Z", "kind": "view", "user_id": "anna", "item_id": "lamp"}
 SOURCE = (Path(__file__).parents[1] / "conf/sources/nightshelf.toml").read_text()
-KEYS = ("0", str(3 * 2**126))  # hash keys in the first and in the second of two shards
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
 
 
 @pytest.fixture
-def stream(server, tmp_path, monkeypatch):
-    """A client, and a data stream of two shards that the source names."""
-    text = SOURCE.replace("[[events]]\n", f'[[events]]\nstream = {{ kinesis = "{NAME}" }}\n')
+def stream(kinesis_server, tmp_path, monkeypatch):  # noqa: F811
+    """A data stream of two shards that the source names."""
+    text = SOURCE.replace("[[events]]\n", '[[events]]\nstream = { kinesis = "events" }\n')
     (tmp_path / "source.toml").write_text(text)
     settings = {
         "LAKE__URI": str(tmp_path / "lake"),
         "INGEST__LANDING": str(tmp_path / "landing"),
         "INGEST__SOURCE": str(tmp_path / "source.toml"),
         "IDENTITY__SECRET": "a secret of tests",
-        "KINESIS__ENDPOINT": server,
+        "KINESIS__ENDPOINT": kinesis_server,
     }
     for name, value in settings.items():
         monkeypatch.setenv(f"NIGHTSHELF_{name}", value)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret of tests")
-    client = boto3.client("kinesis", endpoint_url=server, region_name=REGION)
-    client.create_stream(StreamName=NAME, ShardCount=2)
-    yield client
-    client.delete_stream(StreamName=NAME)
-    client.close()
+    stream = DataStream(kinesis_server, "events", 2)
+    yield stream
+    stream.close()
 
 
 def events(name: str, n: int) -> list[bytes]:
     return [json.dumps(EVENT | {"event_id": f"{name}-{at}"}).encode() for at in range(n)]
-
-
-def send(client, *lines: bytes, shard: int = 0) -> None:
-    records = [{"Data": line, "PartitionKey": "x", "ExplicitHashKey": KEYS[shard]} for line in lines]
-    for start in range(0, len(records), 500):
-        client.put_records(StreamName=NAME, Records=records[start : start + 500])
-
-
-def emulated():
-    return get_backend("kinesis")[DEFAULT_ACCOUNT_ID][REGION].streams[NAME]
-
-
-def split(client, shard: str, at: str) -> None:
-    """Split a shard as Kinesis does: its records stay, new ones go to its children. The emulator has it otherwise."""
-    parent = emulated().shards[shard]
-    records = parent.records.copy()
-    client.split_shard(StreamName=NAME, ShardToSplit=shard, NewStartingHashKey=at)
-    parent.records, parent.starting_hash, parent.ending_hash = records, 0, 0
-    for child in (c for c in emulated().shards.values() if c.parent == shard):
-        child.records.clear()
 
 
 def lake() -> Lake:
@@ -101,12 +66,12 @@ def ingest(capsys, *words: str) -> int:
 
 
 def test_each_batch_goes_on_behind_the_last_sequence_numbers(stream, capsys) -> None:
-    send(stream, *events("a", 3))
+    stream.send(*events("a", 3))
     assert ingest(capsys) == 1
     assert read() == {"0": ("1", "3", 3, False), "1": ("", "", 0, False)}
     assert ingest(capsys) == 1  # nothing new, the hour is covered
-    send(stream, *events("b", 2), b"{", json.dumps(EVENT).encode(), json.dumps(EVENT).encode())
-    send(stream, *events("c", 1), shard=1)
+    stream.send(*events("b", 2), b"{", json.dumps(EVENT).encode(), json.dumps(EVENT).encode())
+    stream.send(*events("c", 1), shard=1)
     assert ingest(capsys) == 2
     assert read() == {"0": ("4", "8", 5, False), "1": ("1", "1", 1, False)}
     accounts = lake().batches()[1].accounts
@@ -115,11 +80,11 @@ def test_each_batch_goes_on_behind_the_last_sequence_numbers(stream, capsys) -> 
 
 
 def test_a_split_shard_is_read_before_its_children(stream, capsys, monkeypatch) -> None:
-    send(stream, *events("a", 2))
+    stream.send(*events("a", 2))
     ingest(capsys)
-    send(stream, *events("b", 1_500))
-    split(stream, "shardId-000000000000", str(2**126))
-    send(stream, *events("c", 2))  # to the first child
+    stream.send(*events("b", 1_500))
+    stream.split("shardId-000000000000", 2**126)
+    stream.send(*events("c", 2))  # to the first child
     monkeypatch.setenv("NIGHTSHELF_INGEST__MAX_MESSAGES", "4000")  # a quarter for each shard
     assert ingest(capsys) == 3
     # the batch that could not take all of the parent takes nothing of its children
@@ -127,16 +92,16 @@ def test_a_split_shard_is_read_before_its_children(stream, capsys, monkeypatch) 
     assert read(1) == {"0": ("3", "1002", 1_000, False), "1": none, "2": none, "3": none}
     assert read(2) == {"0": ("1003", "1502", 500, True), "1": none, "2": ("1", "2", 2, False), "3": none}
     assert len(set(ids())) == len(ids()) == 1_504
-    send(stream, *events("d", 1))
+    stream.send(*events("d", 1))
     assert ingest(capsys) == 4
     assert set(read()) == {"1", "2", "3"}  # the parent is done with for ever
 
 
 def test_records_that_may_be_gone_are_told(stream, capsys, monkeypatch) -> None:
-    send(stream, *events("a", 2))
+    stream.send(*events("a", 2))
     ingest(capsys)
-    monkeypatch.setattr(emulated(), "retention_period_hours", -1)  # it keeps nothing of what was there an hour from now
-    send(stream, *events("b", 1))
+    monkeypatch.setattr(stream.emulated, "retention_period_hours", -1)  # what it had is gone
+    stream.send(*events("b", 1))
     assert main(["ingest", *HOUR]) == 2
     told = capsys.readouterr().err
     assert "kinesis:events: shardId-000000000000 was read up to" in told
@@ -147,9 +112,9 @@ def test_records_that_may_be_gone_are_told(stream, capsys, monkeypatch) -> None:
 
 
 def test_a_data_stream_made_anew_is_not_taken_for_the_old_one(stream, capsys) -> None:
-    send(stream, *events("a", 2))
+    stream.send(*events("a", 2))
     ingest(capsys)
-    emulated().creation_datetime = emulated().creation_datetime.replace(year=2030)
+    stream.emulated.creation_datetime = stream.emulated.creation_datetime.replace(year=2030)
     assert main(["ingest", *HOUR]) == 2
     assert "not the data stream that was read before" in capsys.readouterr().err
 
