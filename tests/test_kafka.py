@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import Producer
@@ -321,6 +322,11 @@ def test_killed_at_any_step_each_event_is_there_once(topic, monkeypatch) -> None
         assert ranges[-1][1] == 9_999
 
 
+@pytest.fixture(scope="module")
+def servers(kafka, s3_server, kinesis_server) -> SimpleNamespace:  # noqa: F811
+    return SimpleNamespace(kafka=kafka, s3=s3_server, kinesis=kinesis_server)
+
+
 @pytest.mark.parametrize(
     "rows",
     [
@@ -329,23 +335,14 @@ def test_killed_at_any_step_each_event_is_there_once(topic, monkeypatch) -> None
         "generated",
     ],
 )
-def test_every_row_is_accounted_for_alike_by_each_way_in(
-    rows,
-    kafka,
-    s3_server,
-    kinesis_server,
-    data_dir,
-    tmp_path,
-    monkeypatch,
-    capsys,  # noqa: F811
-) -> None:
+def test_every_row_is_accounted_for_alike_by_each_way_in(rows, servers, data_dir, tmp_path, monkeypatch) -> None:
     found, told = SLICES[rows](data_dir, tmp_path), {}
-    topic, data_stream = Topic(kafka, 2), DataStream(kinesis_server, f"{rows}-rows", 2)
-    monkeypatch.setenv("NIGHTSHELF_KINESIS__ENDPOINT", kinesis_server)
+    topic, data_stream = Topic(servers.kafka, 2), DataStream(servers.kinesis, f"{rows}-rows", 2)
+    monkeypatch.setenv("NIGHTSHELF_KINESIS__ENDPOINT", servers.kinesis)
     for way, come_in in {
         "file": lambda ways: ways.file(),
         "hourly drops": lambda ways: ways.drops(),
-        "drops on S3": lambda ways: ways.s3(s3_server, BUCKET, REGION),
+        "drops on S3": lambda ways: ways.s3(servers.s3, BUCKET, REGION),
         "kafka": lambda ways: ways.stream(f'kafka = "{topic.name}"', topic.deal),
         "kinesis": lambda ways: ways.stream(f'kinesis = "{data_stream.name}"', data_stream.deal),
     }.items():
@@ -354,7 +351,6 @@ def test_every_row_is_accounted_for_alike_by_each_way_in(
         monkeypatch.setenv("NIGHTSHELF_LAKE__URI", str(folder / "lake"))
         come_in(Ways(found, folder, monkeypatch))
         told[way] = accounts()
-    capsys.readouterr()
     assert told["file"]["read"] == len(found.lines) == len(found.messages)
     assert rows == "movielens-100k" or sum(n for name, n in told["file"].items() if name.startswith("quarantined"))
     assert told == dict.fromkeys(told, told["file"])

@@ -129,21 +129,23 @@ class Topic:
                 got = self.consumer.consume(min(AT_ONCE, end - at), PATIENCE_S)
             if got:
                 heard = time.monotonic()
-                whole = [m for m in got if self.is_message(m) and at <= m.offset() < end]
-                yield Messages([m.value() or b"" for m in whole], [m.offset() + 1 for m in whole])
+                notes = [message for message in got if message.error() is not None]
+                self.check(notes)
+                plain = not notes and got[-1].offset() < end
+                messages = got if plain else [m for m in got if m.error() is None and m.offset() < end]
+                yield Messages([m.value() or b"" for m in messages], [m.offset() + 1 for m in messages])
                 at = got[-1].offset() + (got[-1].error() is None)
             elif time.monotonic() - heard > self.patience:
                 where = f"{self.stream.name}/{stretch.part}"
                 raise TemporaryError(f"{where}: no message from offset {at} in {self.patience} s{self.heard_of()}")
         self.consumer.unassign()
 
-    def is_message(self, message: Message) -> bool:
-        """Whether it is one, and not the note that a partition ended at its offset; raises what failed."""
-        error = message.error()
-        if error is None or error.code() == KafkaError._PARTITION_EOF:
-            return error is None
-        with self.trouble():
-            raise KafkaException(error)
+    def check(self, notes: list[Message]) -> None:
+        """Raise what failed; that a partition ended at a note's offset is no failure."""
+        for error in (note.error() for note in notes):
+            if error.code() != KafkaError._PARTITION_EOF:
+                with self.trouble():
+                    raise KafkaException(error)
 
     @property
     def patience(self) -> int:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from types import NoneType
 
 import numpy as np
 import orjson
@@ -65,25 +66,31 @@ def jsonl_chunk(
 ) -> Chunk:
     """A chunk of lines of JSON, each with its number."""
     rows, at, bad, unknown, extras, wanted = [], [], [], Counter(), {}, set(used)
-    for position, line in enumerate(lines):
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            row = None
-        if isinstance(row, dict):
-            if others := row.keys() - wanted:
+    for position, row in enumerate(map(json_object, lines)):
+        if row is not None:
+            if not row.keys() <= wanted:
+                others = row.keys() - wanted
                 unknown.update(others)
                 extras[len(rows)] = extra_text(row, others if kept is True else others.intersection(kept or ()))
             rows.append(row)
             at.append(position)
-        elif line.strip():
-            bad.append(BadLine(numbers[position], json_reason(line), line))
+        elif lines[position].strip():
+            bad.append(BadLine(numbers[position], json_reason(lines[position]), lines[position]))
     table = pa.table({column: json_column([row.get(column) for row in rows]) for column in used})
     fields = {column for column in used if table[column].null_count < len(rows)}.union(unknown)
     extra = pa.array([extras.get(n) for n in range(len(rows))] if extras else [None] * len(rows), pa.string())
     raw = [lines[position].strip() for position in at]
     numbers = np.array([numbers[position] for position in at], np.int64)
     return Chunk(name, numbers, table, frozenset(fields), raw, None, extra, bad, unknown)
+
+
+def json_object(line: bytes) -> dict | None:
+    """The object of a line, or None."""
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return row if type(row) is dict else None
 
 
 def with_extra(piece: Chunk, used: list[str], kept: bool | tuple[str, ...]) -> Chunk:
@@ -112,13 +119,8 @@ def json_column(values: list) -> pa.Array:
     try:
         return pa.array(values, pa.string())
     except (pa.ArrowTypeError, pa.ArrowInvalid):
-        return pa.array([json_text(value) for value in values], pa.string())
-
-
-def json_text(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return orjson.dumps(value).decode()
+        plain = (str, NoneType)
+        return pa.array([v if type(v) in plain else orjson.dumps(v).decode() for v in values], pa.string())
 
 
 def read_parquet(source: Input, used: list[str], n_rows: int) -> Iterator[Chunk]:
