@@ -1,6 +1,5 @@
 """First pass of an ingest: read, map, refuse, identify, pseudonymise, and lay the events down by day."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pyarrow.compute as pc
 
 from jobs.sources.accounts import Accounts
 from jobs.sources.catalogue import map_items, map_users, newest, used_columns
-from jobs.sources.chunk import Chunk, regroup
+from jobs.sources.chunk import Chunk
 from jobs.sources.columns import require_columns
 from jobs.sources.description import Description, Events, Items, Users
 from jobs.sources.files import Input
@@ -50,11 +49,6 @@ class Gather:
             self.take(chunk, spec, rows_of_file)
             n_rows += chunk.n_read
         return n_rows
-
-    def read_messages(self, pieces: Iterable[Chunk], spec: Events) -> None:
-        """Take all rows of some messages of a stream. One without any known field is refused, and stops nothing."""
-        for chunk in regroup(pieces, self.chunk_rows):
-            self.take(chunk, spec, Seen())
 
     def columns_of(self, spec: Events) -> list[str]:
         """Their columns that are read."""

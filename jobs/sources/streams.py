@@ -12,12 +12,15 @@ from typing import Protocol
 from conf.settings import Settings
 from jobs.rim.lineage import content_hash
 from jobs.rim.manifest import Batch
-from jobs.sources.chunk import Chunk
+from jobs.sources.chunk import Chunk, regroup
 from jobs.sources.description import Description, Events
 from jobs.sources.gather import Gather
+from jobs.sources.identify import Seen
 from jobs.sources.layout import Stream
+from jobs.sources.prefetch import prefetched
 from jobs.sources.readers import jsonl_chunk, kept_fields
 
+CHUNK_ROWS = 250_000  # at most: while one is computed with, the next is read
 Known = dict[str, dict]  # partition -> what the newest manifest that names it says
 
 
@@ -116,9 +119,15 @@ class Ahead:
 
     def read(self, gathered: Gather) -> list[dict]:
         """Take all messages; what the manifest says of each stretch."""
-        for spec, reader, stretch in self.parts:
-            gathered.read_messages(chunks(spec, reader, stretch, gathered.columns_of(spec)), spec)
+        for spec, chunk in prefetched(self.chunks(gathered)):
+            gathered.take(chunk, spec, Seen())
         return [entry_of(spec.stream, stretch, self.source) for spec, _, stretch in self.parts]
+
+    def chunks(self, gathered: Gather) -> Iterator[tuple[Events, Chunk]]:
+        n_rows = min(gathered.chunk_rows, CHUNK_ROWS)
+        for spec, reader, stretch in self.parts:
+            pieces = chunks(spec, reader, stretch, gathered.columns_of(spec))
+            yield from ((spec, chunk) for chunk in regroup(pieces, n_rows))
 
     @property
     def news(self) -> bool:
