@@ -14,6 +14,7 @@ from kinesis_server import DataStream, kinesis_server  # noqa: F401
 from s3_server import BUCKET, REGION, s3_server  # noqa: F401
 from ways_in import SLICES, Ways, accounts
 
+from benchmarks import kafka as bench
 from conf.settings import load_settings
 from jobs.cli import main
 from jobs.rim.lake import Lake
@@ -320,6 +321,19 @@ def test_killed_at_any_step_each_event_is_there_once(topic, monkeypatch) -> None
         ranges = [(entry["first"], entry["last"]) for entry in parts if entry["part"] == part]
         assert [first for first, _ in ranges] == [0, *(last + 1 for _, last in ranges[:-1])]
         assert ranges[-1][1] == 9_999
+
+
+def test_the_benchmark_kills_from_outside_and_compares(kafka, tmp_path, monkeypatch, capsys) -> None:  # noqa: F811
+    monkeypatch.setattr(bench, "FOLDER", tmp_path / "bench")
+    monkeypatch.setattr(bench, "TOPIC", Topic(kafka, 1).name + "-bench")
+    monkeypatch.setattr(bench, "Broker", lambda memory_mb: SimpleNamespace(servers=kafka.servers, close=lambda: None))
+    monkeypatch.setattr(bench.jars, "main", lambda name: 0)
+    for name, value in {"EVENTS": 20_000, "KILLS": 2, "REPEATS": 0}.items():
+        monkeypatch.setenv(name, str(value))
+    assert bench.main() == 0
+    assert "killed 2 times: 20,000 read = " in capsys.readouterr().out
+    told = json.loads((tmp_path / "kafka.json").read_text())["killed"]
+    assert told["accepted"] + told["duplicate"] + told["quarantined"] == 20_000
 
 
 @pytest.fixture(scope="module")
