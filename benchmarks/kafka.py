@@ -12,6 +12,7 @@ fills caches and does not count. Writes ``.nightshelf/bench/kafka.json``.
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -135,8 +136,8 @@ class Bench:
         env = house.environment() | {"JAVA_HOME": java.find_java_home()}
         return subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def race(self, n: int, repeats: int) -> dict[str, list[float]]:
-        seconds: dict[str, list[float]] = {"ours": [], "bare": [], "parsed": []}
+    def race(self, n: int, repeats: int) -> dict[str, list[tuple[float, float]]]:
+        seconds: dict[str, list[tuple[float, float]]] = {"ours": [], "bare": [], "parsed": []}
         for turn in range(repeats + 1):
             for way, start in (
                 ("ours", lambda: self.ours("race")),
@@ -144,10 +145,16 @@ class Bench:
                 ("parsed", lambda: self.spark("parsed", SCHEMA)),
             ):
                 shutil.rmtree(FOLDER / "race", ignore_errors=True)
-                took = self.measured(start())
-                print(f"{way:7} {took:6.1f} s  {n / took:10,.0f} events/s", flush=True)
-                seconds[way] += [took] if turn else []
+                before = work_s()
+                took, worked = self.measured(start()), work_s() - before
+                print(f"{way:7} {took:6.1f} s  {n / took:10,.0f} events/s, {worked:.1f} s of processors", flush=True)
+                seconds[way] += [(took, worked)] if turn else []
         return seconds
+
+
+def work_s() -> float:
+    """Seconds of processors of all that this process started and awaited, and they."""
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
 def batches(lake: str) -> list:
@@ -196,10 +203,11 @@ def report(told: dict) -> None:
     print(f"\nkilled {len(killed['moments'])} times: {killed['read']:,} read = {killed['accepted']:,} accepted + "
           f"{killed['duplicate']:,} duplicate + {killed['quarantined']:,} quarantined, each offset in one batch of "
           f"{killed['batches']}; rows equal those of an undisturbed ingest")  # fmt: skip
-    middle = {way: median(seconds) for way, seconds in told["seconds"].items()}
-    print("\n| way | seconds | events/s | ours over it |\n|---|---|---|---|")
-    for way, took in middle.items():
-        print(f"| {way} | {took:.1f} | {told['EVENTS'] / took:,.0f} | {took / middle['ours']:.2f} |")
+    middle = {way: [median(part) for part in zip(*turns, strict=True)] for way, turns in told["seconds"].items()}
+    print("\n| way | seconds | of processors | events/s | ours over it |\n|---|---|---|---|---|")
+    for way, (took, worked) in middle.items():
+        ratio = took / middle["ours"][0]
+        print(f"| {way} | {took:.1f} | {worked:.1f} | {told['EVENTS'] / took:,.0f} | {ratio:.2f} |")
 
 
 if __name__ == "__main__":

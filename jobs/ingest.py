@@ -67,7 +67,10 @@ def ingest(
             step = Step(source, settings, path, interval, found, streams)
             if (done := step.run()) is not None:
                 yield done
-                more = step.ahead.more
+                if more := step.ahead.more:
+                    print(
+                        f"more waits than ingest.max_messages = {settings.ingest.max_messages:,}: another batch follows"
+                    )
 
 
 class Step:

@@ -136,7 +136,9 @@ def test_more_than_a_batch_holds_goes_on_in_further_ones(topic, capsys, monkeypa
     monkeypatch.setenv("NIGHTSHELF_INGEST__MAX_MESSAGES", "1000")
     topic.send(*events("a", 2_000))
     topic.send(*events("b", 500), partition=1)
-    ingest(capsys)
+    assert main(["ingest", *HOUR]) == 0
+    told = capsys.readouterr().out
+    assert told.count("more waits than ingest.max_messages = 1,000: another batch follows\n") == 2
     assert [read(n) for n in range(3)] == [
         {"0": (0, 799, 800), "1": (0, 199, 200)},
         {"0": (800, 1599, 800), "1": (200, 399, 200)},
