@@ -12,7 +12,6 @@ fills caches and does not count. Writes ``.nightshelf/bench/kafka.json``.
 import json
 import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from benchmarks.broker import Broker
-from benchmarks.meter import cores
+from benchmarks.meter import Meter, cores
 from conf.settings import load_settings
 from deploy import jars
 from deploy.embedded import house, java
@@ -145,16 +144,11 @@ class Bench:
                 ("parsed", lambda: self.spark("parsed", SCHEMA)),
             ):
                 shutil.rmtree(FOLDER / "race", ignore_errors=True)
-                before = work_s()
-                took, worked = self.measured(start()), work_s() - before
-                print(f"{way:7} {took:6.1f} s  {n / took:10,.0f} events/s, {worked:.1f} s of processors", flush=True)
-                seconds[way] += [(took, worked)] if turn else []
+                with Meter() as cost:
+                    took = self.measured(start())
+                print(f"{way:7} {took:6.1f} s  {n / took:10,.0f} events/s", flush=True)
+                seconds[way] += [(took, cost.cpu_s or 0.0)] if turn else []
         return seconds
-
-
-def work_s() -> float:
-    """Seconds of processors of all that this process started and awaited, and they."""
-    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
 def batches(lake: str) -> list:
