@@ -1,7 +1,7 @@
 """``make s3a``, ``make kafka``: brings the jars a folder's ivy.xml names, once; by the Ivy that Spark carries: it needs
 Java alone.
 
-usage: python -m deploy.jars NAME
+usage: python -m deploy.jars NAME ...
 
 A stamp holds a hash of ivy.xml: other coordinates are brought anew, the same ones are not.
 """
@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -56,24 +57,35 @@ SETS = {
 }
 
 
-def main(name: str) -> int:
+def main(*names: str) -> int:
     house.enter()
-    jars = SETS[name]
-    wanted = hashlib.sha256(jars.wanted.read_bytes()).hexdigest()
-    stamp = jars.folder / STAMP
-    if stamp.exists() and stamp.read_text() == wanted:
-        return 0
-    with house.lock(f"the jars for {jars.what}"):
-        print(f"jars for {jars.what} into {jars.folder} (once, about half a minute; log: {jars.log})", flush=True)
-        fresh = jars.folder.with_name(f"jars.{os.getpid()}")
-        try:
-            retrieve(jars, fresh)
-            (fresh / STAMP).write_text(wanted)
-            shutil.rmtree(jars.folder, ignore_errors=True)
-            fresh.replace(jars.folder)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+    missing = [SETS[name] for name in names if not is_there(SETS[name])]
+    if missing:
+        with house.lock("the jars"), ThreadPoolExecutor() as pool:  # they come from far: side by side
+            list(pool.map(bring, missing))
     return 0
+
+
+def coordinates(jars: Jars) -> str:
+    return hashlib.sha256(jars.wanted.read_bytes()).hexdigest()
+
+
+def is_there(jars: Jars) -> bool:
+    stamp = jars.folder / STAMP
+    return stamp.exists() and stamp.read_text() == coordinates(jars)
+
+
+def bring(jars: Jars) -> None:
+    """Put the jars where they belong, whole or not at all."""
+    print(f"jars for {jars.what} into {jars.folder} (once, about half a minute; log: {jars.log})", flush=True)
+    fresh = jars.folder.with_name(f"jars.{os.getpid()}")
+    try:
+        retrieve(jars, fresh)
+        (fresh / STAMP).write_text(coordinates(jars))
+        shutil.rmtree(jars.folder, ignore_errors=True)
+        fresh.replace(jars.folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def retrieve(jars: Jars, folder: Path) -> None:
@@ -82,8 +94,17 @@ def retrieve(jars: Jars, folder: Path) -> None:
     Raises:
         Problem: a jar could not be had; code 75, since the network is the usual reason.
     """
-    argv = [Path(java.find_java_home(), "bin", "java"), "-jar", ivy(), "-ivy", jars.wanted, "-cache", CACHE]
-    argv += ["-types", "jar", "bundle", "-retrieve", folder / "[artifact]-[revision].[ext]", *settings()]
+    argv = [Path(java.find_java_home(), "bin", "java"), "-jar", ivy(), "-ivy", jars.wanted]
+    argv += [
+        "-cache",
+        CACHE / jars.name,
+        "-types",
+        "jar",
+        "bundle",
+        "-retrieve",
+        folder / "[artifact]-[revision].[ext]",
+        *settings(),
+    ]
     with open(jars.log, "w") as log, started([str(word) for word in argv], os.environ, log) as process:
         code = process.wait()
     if code != 0 or not any(folder.glob(f"{jars.sign}-*.jar")):
@@ -115,4 +136,4 @@ def reason(log: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(partial(main, sys.argv[1])))
+    sys.exit(guarded(partial(main, *sys.argv[1:])))

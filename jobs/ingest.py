@@ -68,9 +68,8 @@ def ingest(
             if (done := step.run()) is not None:
                 yield done
                 if more := step.ahead.more:
-                    print(
-                        f"more waits than ingest.max_messages = {settings.ingest.max_messages:,}: another batch follows"
-                    )
+                    most = settings.ingest.max_messages
+                    print(f"more waits than ingest.max_messages = {most:,}: another batch follows")
 
 
 class Step:
