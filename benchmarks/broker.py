@@ -20,11 +20,14 @@ PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SASL://127.0.0.1:{sasl}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT
+listener.name.sasl.sasl.enabled.mechanisms=PLAIN
+listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
+  user_nightshelf="{password}";
 log.dirs={folder}/logs
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -47,6 +50,7 @@ appender.c.name=C
 appender.c.layout.type=PatternLayout
 appender.c.layout.pattern=%d %p %c %m%n
 """
+PASSWORD = "hush"  # of nightshelf, on the listener that asks for one
 UP_S = 180  # on a busy machine; a tenth of it on a quiet one
 
 
@@ -56,7 +60,8 @@ def random_id() -> str:
 
 
 class Broker:
-    """A broker on a port of its own, in a folder of its own; ``servers`` is what clients are told.
+    """A broker on a port of its own, in a folder of its own; ``servers`` is what clients are told, ``sasl_servers``
+    those that have a password.
 
     Raises:
         RuntimeError: it does not come up; with the end of its log.
@@ -65,10 +70,11 @@ class Broker:
     def __init__(self, memory_mb: int = 256) -> None:
         self.memory_mb = memory_mb
         self.folder = Path(tempfile.mkdtemp(prefix="ns-kafka-"))
-        port, controller = free_port(), free_port()
-        self.servers = f"127.0.0.1:{port}"
+        port, controller, sasl = free_port(), free_port(), free_port()
+        self.servers, self.sasl_servers = f"127.0.0.1:{port}", f"127.0.0.1:{sasl}"
         properties = self.folder / "server.properties"
-        properties.write_text(PROPERTIES.format(port=port, controller=controller, folder=self.folder))
+        places = {"port": port, "controller": controller, "sasl": sasl, "folder": self.folder}
+        properties.write_text(PROPERTIES.format(password=PASSWORD, **places))
         (self.folder / "log4j2.properties").write_text(LOG4J)
         # What `kafka-storage format` writes, without the seconds its JVM takes.
         (self.folder / "logs").mkdir()

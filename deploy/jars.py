@@ -95,16 +95,8 @@ def retrieve(jars: Jars, folder: Path) -> None:
         Problem: a jar could not be had; code 75, since the network is the usual reason.
     """
     argv = [Path(java.find_java_home(), "bin", "java"), "-jar", ivy(), "-ivy", jars.wanted]
-    argv += [
-        "-cache",
-        CACHE / jars.name,
-        "-types",
-        "jar",
-        "bundle",
-        "-retrieve",
-        folder / "[artifact]-[revision].[ext]",
-        *settings(),
-    ]
+    out = folder / "[artifact]-[revision].[ext]"
+    argv += ["-cache", CACHE / jars.name, "-types", "jar", "bundle", "-retrieve", out, *settings()]
     with open(jars.log, "w") as log, started([str(word) for word in argv], os.environ, log) as process:
         code = process.wait()
     if code != 0 or not any(folder.glob(f"{jars.sign}-*.jar")):

@@ -370,3 +370,17 @@ def test_every_row_is_accounted_for_alike_by_each_way_in(rows, servers, data_dir
     assert told["file"]["read"] == len(found.lines) == len(found.messages)
     assert rows == "movielens-100k" or sum(n for name, n in told["file"].items() if name.startswith("quarantined"))
     assert told == dict.fromkeys(told, told["file"])
+
+
+@pytest.mark.parametrize(("password", "code", "told"), [("hush", 0, ""), ("hash", 2, "Authentication failed")])
+def test_a_password_goes_to_the_broker_and_nowhere_else(topic, monkeypatch, capsys, password, code, told) -> None:
+    options = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "nightshelf"}
+    monkeypatch.setenv("NIGHTSHELF_KAFKA__SERVERS", topic.broker.sasl_servers)
+    monkeypatch.setenv("NIGHTSHELF_KAFKA__TIMEOUT_S", "3")
+    monkeypatch.setenv("NIGHTSHELF_KAFKA__OPTIONS", json.dumps(options | {"sasl.password": password}))
+    topic.send(*events("a", 1))
+    assert main(["ingest", *HOUR]) == code
+    out = capsys.readouterr()
+    assert told in out.err
+    assert password not in out.out + out.err
+    assert lake().snapshot() == (code == 0)
