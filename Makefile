@@ -1,6 +1,6 @@
 # Nightshelf on one machine. Needs Python 3.11 or 3.12 and make; the rest comes from PyPI on the first use.
 .DEFAULT_GOAL := help
-.PHONY: help install s3a run serve airflow test bench clean
+.PHONY: help install s3a kafka jars run serve airflow test bench clean
 PY := .venv/bin/python -E
 SUPPORTED := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 
@@ -14,7 +14,13 @@ install: ## .venv with the pinned requirements (PYTHON=/path chooses the Python)
 	done; echo 'nightshelf: no Python 3.11 or 3.12$(if $(PYTHON), at PYTHON=$(PYTHON), on PATH): install one, or say make PYTHON=/path/to/python' >&2; exit 2
 
 s3a: install ## the jars for a lake on s3://, by pinned coordinates, into deploy/s3a/jars (IVY_SETTINGS=file for a mirror)
-	@exec $(PY) -m deploy.s3a.fetch
+	@exec $(PY) -m deploy.jars s3a
+
+kafka: install ## the jars of a Kafka broker for the tests, likewise, into deploy/kafka/jars
+	@exec $(PY) -m deploy.jars kafka
+
+jars: install ## both, side by side
+	@exec $(PY) -m deploy.jars s3a kafka
 
 run: install ## raw events to slates over HTTP, once (DATA=path SOURCE=name-or-file for your own; PORT=)
 	@exec $(PY) -m deploy.embedded.run

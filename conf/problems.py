@@ -7,6 +7,7 @@ from typing import Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+HIDDEN = ("identity.secret", "kafka.options")  # never shown, not even to say what is wrong
 TYPES = {int: "a whole number", float: "a number", bool: "true or false"}  # all else is text
 WRONG = {  # pydantic's problem → in words; its own where it speaks of numbers
     "int_from_float": "is no whole number",
@@ -30,7 +31,7 @@ def explain(problem: dict, root: type[BaseModel], file: str) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"setting {key}: no such setting; see {file} for all"
-    hidden = key.partition(".")[2] == "secret"
+    hidden = any(key == name or key.startswith(f"{name}.") for name in HIDDEN)
     value = "(not given)" if problem["type"] == "missing" else "(hidden)" if hidden else repr(problem["input"])
     field = field_at(root, problem["loc"])
     wrong = WRONG.get(problem["type"]) or problem["msg"].replace("Input should", "should", 1)
@@ -44,7 +45,8 @@ def explain_variables(variables: Mapping[str, str], prefix: str, root: type[Base
         path = tuple(name.lower().removeprefix(prefix.lower()).split("__"))
         field = field_at(root, path) if name.lower().startswith(prefix.lower()) else None
         if field and get_origin(field.annotation) in (tuple, list, dict) and not is_json(value):
-            lines.append(f"setting {'.'.join(path)} = {value!r} ({name}): is no JSON; allowed: {allowed(field)}")
+            shown = "(hidden)" if ".".join(path) in HIDDEN else repr(value)
+            lines.append(f"setting {'.'.join(path)} = {shown} ({name}): is no JSON; allowed: {allowed(field)}")
     return "; ".join(lines)
 
 

@@ -73,6 +73,18 @@ class Ingest(Section):
     source: str
     chunk_rows: Annotated[int, between(1_000, 100_000_000)]
     late_hours: Annotated[int, between(1, 20_000)]
+    max_messages: Annotated[int, between(1_000, 1_000_000_000)]
+
+
+class Kafka(Section):
+    servers: str
+    timeout_s: Annotated[int, between(1, 3_600)]
+    options: dict[str, SecretStr] = Field(description="a table of librdkafka's options = text")
+
+
+class Kinesis(Section):
+    endpoint: str
+    region: str
 
 
 class Interactions(Section):

@@ -24,6 +24,8 @@ from conf.sections import (
     Identity,
     Ingest,
     Interactions,
+    Kafka,
+    Kinesis,
     Lake,
     Publish,
     Recipe,
@@ -52,6 +54,8 @@ class Settings(BaseSettings):
     resources: Resources
     spark: Spark
     ingest: Ingest
+    kafka: Kafka
+    kinesis: Kinesis
     interactions: Interactions
     cooccurrence: Cooccurrence
     recipe: Recipe

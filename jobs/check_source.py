@@ -66,7 +66,8 @@ def show(source: Description, files: list[Input], path: str, prefix: str) -> int
         if chosen:
             samples.append((layout, take_sample(chosen[0], layout, source, datetime.now(UTC))))
         elif not layout.optional:
-            problems.append(f"{path}: no {what} file; wanted {' or '.join(layout.files)}")
+            wanted = " or ".join(layout.files) or "one file of such messages, one a line"
+            problems.append(f"{path}: no {what} file; wanted {wanted}")
     for layout, sample in samples:
         used = layout.used if isinstance(layout, Events) else used_columns(layout)
         lines = [] if sample.error and not sample.fields else describe(sample, used)

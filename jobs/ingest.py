@@ -1,14 +1,14 @@
 """Read events into the lake: one job, one commit, every row accounted for.
 
-``--path`` ingests a whole history; ``--interval START END`` what has newly landed for an hour, but for events of more
-than ingest.late_hours before END: these are counted, kept in quarantine, and taken by ``--path`` alone. Repeats of an
-event are looked for among all rows of the batch and among committed events of the same UTC days. Equal inputs again do
-nothing.
+``--path`` ingests a whole history; ``--interval START END`` what has newly landed for an hour, and what streams hold
+behind the last batch, but for events of more than ingest.late_hours before END, or before where the source was read to
+if that is earlier: these are counted, kept in quarantine, and taken by ``--path`` alone. Repeats of an event are looked
+for among all rows of the batch and among committed events of the same UTC days. Equal inputs again do nothing.
 """
 
 import argparse
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,23 +22,13 @@ from jobs.rim.lake import Lake, floor_hour
 from jobs.rim.lineage import code_version, content_hash
 from jobs.rim.manifest import Batch, iso
 from jobs.sources.accounts import table
-from jobs.sources.description import Description, Events, Items, Users
-from jobs.sources.files import Input, choose, list_folder, require
+from jobs.sources.description import Description
 from jobs.sources.gather import Gather
+from jobs.sources.landing import Found, find_files, not_yet_ingested, read_files
 from jobs.sources.load import load_description
+from jobs.sources.streams import Streams
 from jobs.sources.write import Stamp, Writer, hour_range
 from schemas.tables import SCHEMA_VERSION
-
-Layout = Events | Items | Users
-
-
-@dataclass(frozen=True)
-class Found:
-    """A file to read: how, and the hash of its bytes."""
-
-    file: Input
-    layout: Layout
-    hash: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,80 +39,113 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval", nargs=2, type=moment, metavar=("START", "END"), help="hours to cover, rows or none"
     )
+    parser.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="go on although a stream deleted messages before they were read",
+    )
 
 
 def main(args: argparse.Namespace, settings: Settings) -> int:
     if args.path is None and args.interval is None:
         raise UsageError("give --path FOLDER for a whole history, or --interval START END for what has landed")
     source = load_description(args.source or settings.ingest.source)
-    batch, done_before = ingest(source, args.path, args.interval, settings)
-    report(batch, done_before, told_before(batch, Lake.open(settings.lake).batches(batch.number - 1)))
+    for batch, done_before in ingest(source, args.path, args.interval, settings, args.accept_loss):
+        report(batch, done_before, told_before(batch, Lake.open(settings.lake).batches(batch.number - 1)))
     return 0
 
 
-def ingest(source: Description, path: str | None, interval: Interval | None, settings: Settings) -> tuple[Batch, bool]:
-    """Commit a batch of what is new; the batch, and whether it was there before."""
+def ingest(
+    source: Description, path: str | None, interval: Interval | None, settings: Settings, accept_loss: bool = False
+) -> Iterator[tuple[Batch, bool]]:
+    """Commit what is new, of streams ``ingest.max_messages`` a batch; each batch, and whether it was there before."""
     if interval:
         check_interval(interval)
-    lake, secret = Lake.open(settings.lake), settings.identity.secret_bytes()
-    batches = lake.batches()
-    found = find_files(source, path or settings.ingest.landing, interval, settings)
-    if interval:
-        found = not_yet_ingested(found, batches, source)
-        if not found and (covering := covered_by(batches, interval)):
+    found = find_files(source, path or settings.ingest.landing, settings, hourly=interval is not None)
+    with Streams(source, settings, accept_loss, hourly=interval is not None) as streams:
+        more = True
+        while more:
+            step = Step(source, settings, path, interval, found, streams)
+            if (done := step.run()) is not None:
+                yield done
+                if more := step.ahead.more:
+                    most = settings.ingest.max_messages
+                    print(f"more waits than ingest.max_messages = {most:,}: another batch follows")
+
+
+class Step:
+    """One batch on top of what the lake holds now."""
+
+    def __init__(
+        self,
+        source: Description,
+        settings: Settings,
+        path: str | None,
+        interval: Interval | None,
+        found: list[Found],
+        streams: Streams,
+    ):
+        self.source, self.settings, self.path, self.interval = source, settings, path, interval
+        self.lake = Lake.open(settings.lake)
+        self.batches = self.lake.batches()
+        self.found = not_yet_ingested(found, self.batches, source) if interval else found
+        self.ahead = streams.ahead(self.batches)
+
+    def run(self) -> tuple[Batch, bool] | None:
+        """The batch, and whether it was there before; None when another ingest took the same messages meanwhile."""
+        if covering := self.covering(streamed=bool(self.ahead.parts)):
             return covering, True
-    batch_id = identify(source, settings, found, interval)
-    for batch in batches:
-        if batch.batch_id == batch_id:
-            return batch, True
-    stamp = Stamp(batch_id, source.name, settings.identity.key_version, datetime.now(UTC))
-    with tempfile.TemporaryDirectory(prefix="nightshelf-ingest-") as folder:
-        earliest = interval[1] - timedelta(hours=settings.ingest.late_hours) if interval else None
-        gathered = Gather(source, secret, stamp.ingested_at, settings.ingest.chunk_rows, Path(folder), earliest)
-        inputs = read_all(gathered, found)
-        refuse_nothing_usable(gathered, path, interval)
-        return commit(lake, gathered, stamp, inputs, interval)
+        if not self.ahead.parts and (same := self.committed(self.batches, self.batch_id([]))):
+            return same, True
+        now = datetime.now(UTC)
+        secret, rows = self.settings.identity.secret_bytes(), self.settings.ingest.chunk_rows
+        with tempfile.TemporaryDirectory(prefix="nightshelf-ingest-") as folder:
+            gathered = Gather(self.source, secret, now, rows, Path(folder), self.earliest())
+            streamed = self.ahead.read(gathered)
+            if covering := self.covering(streamed=self.ahead.news):
+                return covering, True
+            inputs = read_files(gathered, self.found) + streamed
+            gathered.finish()
+            refuse_nothing_usable(gathered, self.path, self.interval)
+            return self.commit(gathered, inputs, self.batch_id(streamed))
 
+    def earliest(self) -> datetime | None:
+        """When an event may have happened that is not too late; None for any time: a history, and a source's first."""
+        ends = [batch.end_hour for batch in self.batches if batch.source == self.source.name]
+        if self.interval is None or not ends:
+            return None
+        reached = datetime.fromisoformat(max(ends))
+        return min(self.interval[1], reached) - timedelta(hours=self.settings.ingest.late_hours)
 
-def find_files(source: Description, path: str, interval: Interval | None, settings: Settings) -> list[Found]:
-    """The source's files in a folder; the hourly form may find none."""
-    files = list_folder(path, settings.lake, missing_ok=interval is not None)
-    layouts: list[tuple[str, Layout]] = [("events", spec) for spec in source.events]
-    layouts += [(name, layout) for name in ("items", "users") if (layout := getattr(source, name))]
-    if len(files) == 1 and not Path(path).is_dir() and not any(choose(files, layout) for _, layout in layouts):
-        return [Found(files[0], source.events[0], files[0].content_hash())]
-    alone = interval is not None or not Path(path).is_dir()
-    found = []
-    for name, layout in layouts:
-        chosen = choose(files, layout)
-        if not alone:
-            require(chosen, files, layout, name, path)
-        found += [Found(file, layout, file.content_hash()) for file in chosen]
-    return found
+    def covering(self, streamed: bool) -> Batch | None:
+        """The batch that has the hours already, when neither files nor messages are new."""
+        nothing = self.interval and not self.found and not streamed
+        return covered_by(self.batches, self.interval) if nothing else None
 
+    def batch_id(self, streamed: list[dict]) -> str:
+        """12 hex digits of all that decides what a batch holds."""
+        hours = [iso(moment) for moment in self.interval] if self.interval else None
+        hashes = sorted([one.hash for one in self.found] + [entry["hash"] for entry in streamed])
+        more = ["more follows"] if self.ahead.more else []
+        return content_hash([self.source.content_hash, self.settings.identity.key_version, hashes, hours, *more])[:12]
 
-def not_yet_ingested(found: list[Found], batches: list[Batch], source: Description) -> list[Found]:
-    known = {entry["hash"] for batch in batches if batch.source == source.name for entry in batch.inputs}
-    return [one for one in found if one.hash not in known]
+    def committed(self, batches: list[Batch], batch_id: str) -> Batch | None:
+        return next((batch for batch in batches if batch.batch_id == batch_id), None)
 
-
-def identify(source: Description, settings: Settings, found: list[Found], interval: Interval | None) -> str:
-    """12 hex digits of all that decides what a batch holds."""
-    hours = [iso(moment) for moment in interval] if interval else None
-    key_version = settings.identity.key_version
-    return content_hash([source.content_hash, key_version, sorted(one.hash for one in found), hours])[:12]
-
-
-def read_all(gathered: Gather, found: list[Found]) -> list[dict]:
-    """Read every file; what the manifest says of each."""
-    inputs = []
-    for one in found:
-        read = gathered.read_events if isinstance(one.layout, Events) else gathered.read_catalogue
-        rows = read(one.file, one.layout)
-        entry = {"name": one.file.name, "bytes": one.file.bytes, "hash": one.hash, "rows": rows}
-        inputs.append(entry | {"description": gathered.source.content_hash})
-    gathered.finish()
-    return inputs
+    def commit(self, gathered: Gather, inputs: list[dict], batch_id: str) -> tuple[Batch, bool] | None:
+        """Write and commit; when another batch came first, once more on top of it, unless it took our messages."""
+        stamp = Stamp(batch_id, self.source.name, self.settings.identity.key_version, gathered.ingested_at)
+        while True:
+            batches = self.lake.batches()
+            if same := self.committed(batches, batch_id):
+                return same, True
+            if not self.ahead.follows(batches):
+                return None
+            writer = Writer(self.lake, gathered, stamp, batches)
+            writer.write()
+            batch = batch_of(writer, inputs, self.interval, self.ahead.more)
+            if self.lake.commit_batch(batch):
+                return batch, False
 
 
 def refuse_nothing_usable(gathered: Gather, path: str | None, interval: Interval | None) -> None:
@@ -139,24 +162,8 @@ def refuse_nothing_usable(gathered: Gather, path: str | None, interval: Interval
     )
 
 
-def commit(
-    lake: Lake, gathered: Gather, stamp: Stamp, inputs: list[dict], interval: Interval | None
-) -> tuple[Batch, bool]:
-    """Write and commit; when another batch came first, once more on top of it."""
-    while True:
-        batches = lake.batches()
-        for batch in batches:
-            if batch.batch_id == stamp.batch_id:
-                return batch, True
-        writer = Writer(lake, gathered, stamp, batches)
-        writer.write()
-        batch = batch_of(writer, inputs, interval)
-        if lake.commit_batch(batch):
-            return batch, False
-
-
-def batch_of(writer: Writer, inputs: list[dict], interval: Interval | None) -> Batch:
-    first, end = hours_covered(writer, interval)
+def batch_of(writer: Writer, inputs: list[dict], interval: Interval | None, more: bool) -> Batch:
+    first, end = (interval[0], interval[0]) if more else hours_covered(writer, interval)
     stamp = writer.stamp
     return Batch(
         number=len(writer.batches) + 1,

@@ -26,3 +26,10 @@ def arrow_type(name: str) -> pa.DataType:
 def arrow_schema(table: Table) -> pa.Schema:
     """The table's columns in order, with nullability."""
     return pa.schema([pa.field(c.name, arrow_type(c.type), c.nullable) for c in table.columns])
+
+
+def in_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows of a file in the columns of a schema; a column younger than the file is null."""
+    for field in (field for field in schema if field.name not in rows.column_names):
+        rows = rows.append_column(field.name, pa.nulls(rows.num_rows, field.type))
+    return rows.select(schema.names).cast(schema)

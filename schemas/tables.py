@@ -5,7 +5,7 @@ Type names: ``string int8 int32 int64 float32 float64 bool timestamp list<T>`` (
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 4  # raised with any change below; every manifest carries it
+SCHEMA_VERSION = 5  # raised with any change below; every manifest carries it
 
 KINDS = (
     "view",
@@ -91,6 +91,7 @@ EVENTS = Table(
         C("price", "float64", "price of one piece, in the source's currency", nullable=True),
         C("country", "string", "country or market", nullable=True),
         C("device", "string", "desktop, mobile, tablet or as the source says", nullable=True),
+        C("extra", "string", "JSON of the fields sent that no column here is made of", nullable=True),
         C("source", "string", "name of the event source"),
         C("ingested_at", "timestamp", "when its batch was ingested"),
         C("batch_id", "string", "the batch that brought it"),

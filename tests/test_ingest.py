@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from conf.settings import load_settings
+from conf.settings import SOURCES_DIR, load_settings
 from jobs.cli import main
 from jobs.rim.lake import Lake
 from schemas.identity import pseudonym
@@ -533,3 +533,42 @@ def test_people_are_the_latest_with_some_events(tmp_path: Path, capsys) -> None:
     assert main(["people", "--path", path, "-n", "3"]) == 0
     assert capsys.readouterr().out.splitlines() == ["often", "long ago", "late"]
     assert "-n 0: give 1 or more" in refused("people", "--path", path, "-n", "0", capsys=capsys)
+
+
+# fields that no column is made of
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        ("", '{"campaign":"spring","email":"a@b"}'),
+        ('keep_unknown = ["campaign"]', '{"campaign":"spring"}'),
+        ("keep_unknown = false", None),
+    ],
+)
+def test_fields_of_no_column_are_kept_as_the_description_says(tmp_path: Path, capsys, keep: str, kept: str) -> None:
+    path = land(tmp_path / "in", {"campaign": "spring", "email": "a@b"}, {})
+    text = (SOURCES_DIR / "nightshelf.toml").read_text()
+    (tmp_path / "mine.toml").write_text(text.replace("[[events]]\n", f"[[events]]\n{keep}\n"))
+    ingest("--path", path, "--source", str(tmp_path / "mine.toml"), capsys=capsys)
+    assert column("events", "extra") == [kept, None]
+    assert lake().batches()[0].accounts["unknown_fields"] == {"campaign": 1, "email": 1}
+
+
+def test_columns_of_no_use_are_kept_where_a_description_asks_for_them(tmp_path: Path, capsys) -> None:
+    header, first, *_ = ORDER_LINES.splitlines()
+    words = orders(tmp_path / "in", f"{header},shop,till\n{first},Kiel,\n")
+    ingest(*words, capsys=capsys)
+    (tmp_path / "in" / "kept.toml").write_text(ORDERS.replace("[[events]]\n", "[[events]]\nkeep_unknown = true\n"))
+    orders(tmp_path / "in", f"{header},shop,till\n{first},Bonn,\n")
+    ingest(*words[:3], str(tmp_path / "in" / "kept.toml"), capsys=capsys)
+    assert column("events", "extra") == [None, '{"shop":"Bonn"}']
+
+
+def test_events_written_before_a_column_was_added_are_read_with_nulls(tmp_path: Path, capsys) -> None:
+    ingest("--path", land(tmp_path / "in", {}), capsys=capsys)
+    (file,) = lake().batches()[0].files["events"]
+    path = lake().store.path(file.path)
+    pq.write_table(pq.read_table(path).drop_columns("extra"), path)
+    assert column("events", "extra") == [None]
+    assert column("events", "item_id") == ["lamp"]

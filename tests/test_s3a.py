@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from conf.settings import SettingsError, load_settings
+from deploy import jars as fetch
 from deploy.embedded.problems import Problem
-from deploy.s3a import fetch
 from jobs.rim import code_archive
 from jobs.rim.errors import UsageError
 from jobs.rim.lineage import CODE_ROOT, code_version
@@ -140,9 +140,9 @@ def repository(folder: Path, version: str = "1") -> Path:
 @pytest.fixture
 def own_folder(tmp_path, monkeypatch) -> Path:
     """Coordinates, jars and cache of a test's own."""
-    for name, path in {"FOLDER": "s3a", "WANTED": "s3a/ivy.xml", "JARS": "s3a/jars", "CACHE": "ivy"}.items():
-        monkeypatch.setattr(fetch, name, tmp_path / path)
-    monkeypatch.setattr(fetch, "LOG", tmp_path / "s3a.log")
+    monkeypatch.setattr(fetch, "HERE", tmp_path)
+    monkeypatch.setattr(fetch, "CACHE", tmp_path / "ivy")
+    monkeypatch.setattr(fetch.house, "LOGS", tmp_path)
     (tmp_path / "s3a").mkdir()
     ask_for(tmp_path, "1")
     monkeypatch.setenv("IVY_SETTINGS", str(repository(tmp_path)))
@@ -158,18 +158,18 @@ def ask_for(folder: Path, version: str) -> None:
 
 
 def test_jars_come_once_and_anew_for_other_coordinates(own_folder, monkeypatch, capsys):
-    assert fetch.main() == 0
+    assert fetch.main("s3a") == 0
     assert sorted(os.listdir(own_folder / "s3a" / "jars")) == ["coordinates", "hadoop-aws-1.jar"]
     capsys.readouterr()
-    assert (fetch.main(), capsys.readouterr().out) == (0, "")
+    assert (fetch.main("s3a"), capsys.readouterr().out) == (0, "")
     ask_for(own_folder, "2")
     with pytest.raises(Problem, match=r"the jars for S3 did not come: .*hadoop-aws;2.*run again") as refused:
-        fetch.main()
+        fetch.main("s3a")
     assert refused.value.code == 75
     assert sorted(os.listdir(own_folder / "s3a")) == ["ivy.xml", "jars"]
     assert sorted(os.listdir(own_folder / "s3a" / "jars")) == ["coordinates", "hadoop-aws-1.jar"]
     monkeypatch.setenv("IVY_SETTINGS", str(repository(own_folder, "2")))
-    assert fetch.main() == 0
+    assert fetch.main("s3a") == 0
     assert sorted(os.listdir(own_folder / "s3a" / "jars")) == ["coordinates", "hadoop-aws-2.jar"]
 
 

@@ -22,7 +22,7 @@ from jobs.rim.manifest import Batch, DataFile, Manifest, compact, decode, encode
 from jobs.rim.nulls import refuse_nulls
 from jobs.rim.sight import Sight, View, in_force, view
 from jobs.rim.store import open_store
-from schemas.arrow import arrow_schema
+from schemas.arrow import arrow_schema, in_schema
 from schemas.tables import TABLES
 
 ROW_GROUP_ROWS = 128_000
@@ -148,7 +148,7 @@ class Lake:
         schema = pa.schema([f.with_type(pa.dictionary(pa.int32(), f.type)) if f.name in coded else f for f in fields])
         options = {"filesystem": self.store.fs, "columns": columns, "read_dictionary": dictionaries}
         parts = [pq.read_table(self.store.path(file.path), **options) for file in files]
-        return pa.concat_tables([part.cast(schema) for part in parts]) if parts else schema.empty_table()
+        return pa.concat_tables([in_schema(part, schema) for part in parts]) if parts else schema.empty_table()
 
     def events(self, snapshot: int, start: datetime, end: datetime, columns: list[str]) -> EventParts:
         """Some columns of the events of [start, end) that a reader at the snapshot sees."""

@@ -49,7 +49,7 @@ def table(accounts: dict) -> str:
     rows += [(f"  {reason}", n) for reason, n in sorted(accounts["quarantined"].items())]
     for name, part in accounts.get("catalogue", {}).items():
         rows += [(name, part["accepted"])] + [(f"  refused: {r}", n) for r, n in sorted(part["quarantined"].items())]
-    rows += [(f"field not used: {name}", n) for name, n in sorted(accounts["unknown_fields"].items())]
+    rows += [(f"field not of ours: {name}", n) for name, n in sorted(accounts["unknown_fields"].items())]
     width = max(len(label) for label, _ in rows)
     digits = max(len(f"{n:,}") for _, n in rows)
     return "\n".join(f"{label:<{width}}  {n:>{digits},}" for label, n in rows)

@@ -23,13 +23,19 @@ class BadLine:
 
 @dataclass
 class Chunk:
-    """Some rows of one file in order; ``raw`` holds the lines as read where cells alone would not give them back."""
+    """Some rows of one file in order; ``raw`` holds the lines as read where cells alone would not give them back.
+
+    ``marks`` tell equal rows of a stream apart: where each stands in it. ``extra`` is each row's JSON of the fields to
+    keep that no column is made of (null: none).
+    """
 
     file: str
     lines: np.ndarray
     table: pa.Table
     fields: frozenset[str]
     raw: list[bytes] | None = None
+    marks: list[int] | list[str] | None = None
+    extra: pa.Array | None = None
     bad: list[BadLine] = field(default_factory=list)
     unknown: Counter = field(default_factory=Counter)
 
@@ -47,11 +53,21 @@ class Chunk:
         between = pa.scalar(CELL_END, pa.large_string())
         return pc.binary_join_element_wise(*cells, between, **options).cast(pa.large_binary()).to_pylist()
 
+    def rows_as_placed(self, at: np.ndarray) -> list[bytes]:
+        """What identifies rows of a stream at some positions: their content, and where they stand."""
+        return [
+            row + b"\0" + f"{self.file}@{self.marks[i]}".encode()
+            for row, i in zip(self.rows_as_read(at), at, strict=True)
+        ]
+
     def slice(self, start: int, n: int) -> "Chunk":
         """Rows [start, start + n); bad lines and unknown fields go with the first rows."""
-        raw = None if self.raw is None else self.raw[start : start + n]
+        raw, marks, extra = (
+            None if part is None else part[start : start + n] for part in (self.raw, self.marks, self.extra)
+        )
         rest = (self.bad, self.unknown) if start == 0 else ([], Counter())
-        return Chunk(self.file, self.lines[start : start + n], self.table.slice(start, n), self.fields, raw, *rest)
+        lines, table = self.lines[start : start + n], self.table.slice(start, n)
+        return Chunk(self.file, lines, table, self.fields, raw, marks, extra, *rest)
 
 
 def as_text(values: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
@@ -69,13 +85,19 @@ def join(parts: list[Chunk]) -> Chunk:
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
-    raw = None if first.raw is None else [line for part in parts for line in part.raw]
+    raw, marks = (
+        None if getattr(first, name) is None else [value for part in parts for value in getattr(part, name)]
+        for name in ("raw", "marks")
+    )
+    extra = None if first.extra is None else pa.concat_arrays([part.extra for part in parts])
     return Chunk(
         first.file,
         np.concatenate([part.lines for part in parts]),
         pa.concat_tables([part.table for part in parts], promote_options="permissive"),
         frozenset().union(*(part.fields for part in parts)),
         raw,
+        marks,
+        extra,
         [bad for part in parts for bad in part.bad],
         sum((part.unknown for part in parts), Counter()),
     )

@@ -18,10 +18,11 @@ def raw_column(chunk: Chunk, name: str, layout: Layout) -> pa.Array:
     values = flat(chunk.table[name])
     if pa.types.is_dictionary(values.type) or pa.types.is_large_string(values.type):
         values = values.cast(pa.string())
-    if not pa.types.is_string(values.type):
+    if not pa.types.is_string(values.type) or values.null_count == len(values):
         return values
     absent = pa.array(["", *layout.null])
-    return pc.if_else(pc.is_in(pc.utf8_trim_whitespace(values), absent), None, values)
+    is_absent = pc.is_in(pc.utf8_trim_whitespace(values), absent)
+    return pc.if_else(is_absent, None, values) if pc.any(is_absent).as_py() else values
 
 
 def typed(chunk: Chunk, ref: Reference | None, layout: Layout) -> pa.Array:

@@ -155,9 +155,8 @@ class Delimited:
                 numbers.append(first + feed.start)
             feed.begin()
         carried = b"".join(lines[feed.start :])
-        return Chunk(
-            self.file, np.array(numbers, np.int64), self.table(rows), frozenset(self.names), None, bad
-        ), carried
+        lines = np.array(numbers, np.int64)
+        return Chunk(self.file, lines, self.table(rows), frozenset(self.names), bad=bad), carried
 
     def table(self, rows: list[list[str]]) -> pa.Table:
         columns = zip(*rows, strict=True) if rows else ([] for _ in self.names)

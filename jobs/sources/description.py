@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from jobs.rim.lineage import content_hash
-from jobs.sources.layout import Layout, Part, Pattern, Ref, Reference
+from jobs.sources.layout import Layout, Part, Pattern, Ref, Reference, Stream
 from schemas.tables import KINDS
 
 Kind = Literal[KINDS]
@@ -84,14 +84,27 @@ class BadRule(Part):
 
 
 class Events(Layout):
-    """Files of events."""
+    """Events: files, a stream, or both with the same rows.
 
+    ``keep_unknown``: whether fields no column is made of are kept beside the event, as JSON; by default those of JSON
+    lines and of streams are.
+    """
+
+    files: tuple[str, ...] = Field(default=(), min_length=1)
+    stream: Stream | None = None
+    keep_unknown: bool | tuple[str, ...] | None = None
     columns: EventColumns
     kind: EventKind
     make_positive: tuple[Kind, ...] = ()
     item_pattern: Pattern | None = None
     anonymous_session: Ref | None = None
     bad: tuple[BadRule, ...] = ()
+
+    @model_validator(mode="after")
+    def some_way_in(self):
+        if not self.files and self.stream is None:
+            raise ValueError("give files, a stream, or both")
+        return self
 
     @property
     def references(self) -> dict[str, Reference]:

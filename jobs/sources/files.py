@@ -79,7 +79,7 @@ def choose(files: list[Input], layout: Layout) -> list[Input]:
 
 def require(chosen: list[Input], files: list[Input], layout: Layout, what: str, path: str) -> list[Input]:
     """The chosen files; a UsageError when there must be some and there are none."""
-    if chosen or layout.optional:
+    if chosen or layout.optional or getattr(layout, "stream", None):
         return chosen
     seen = ", ".join(file.name for file in files[:5]) or "nothing"
     more = f" and {len(files) - 5} more" if len(files) > 5 else ""

@@ -53,13 +53,16 @@ class Gather:
     def read_events(self, file: Input, spec: Events) -> int:
         """Take all rows of a file of events; how many there were."""
         rows_of_file, n_rows = Seen(), 0
-        used = list(dict.fromkeys([*spec.used, *self.source.told_columns]))
-        required = used if len(self.source.events) == 1 else spec.used
-        for chunk in read_chunks(file, spec, used, self.chunk_rows):
+        required = self.columns_of(spec) if len(self.source.events) == 1 else spec.used
+        for chunk in read_chunks(file, spec, self.columns_of(spec), self.chunk_rows):
             require_columns(chunk, required, spec)
             self.take(chunk, spec, rows_of_file)
             n_rows += chunk.n_read
         return n_rows
+
+    def columns_of(self, spec: Events) -> list[str]:
+        """Their columns that are read."""
+        return list(dict.fromkeys([*spec.used, *self.source.told_columns]))
 
     def take(self, chunk: Chunk, spec: Events, rows_of_file: Seen) -> None:
         """Account for every row of a chunk of events."""
@@ -92,8 +95,11 @@ class Gather:
         given = mapped["event_id"].combine_chunks().take(pa.array(kept))
         lacking = np.asarray(given.is_null())
         values = np.empty((len(kept), 2), np.uint64)
-        rows = chunk.rows_as_read(kept[lacking])
-        values[lacking] = numbered(digests(rows, self.source.name), rows_of_file)
+        if chunk.marks is None:
+            rows = chunk.rows_as_read(kept[lacking])
+            values[lacking] = numbered(digests(rows, self.source.name), rows_of_file)
+        else:
+            values[lacking] = digests(chunk.rows_as_placed(kept[lacking]), self.source.name)
         values[~lacking] = digests(given.drop_null().cast(pa.binary()).to_pylist())
         return pc.replace_with_mask(given, pa.array(lacking), hex_ids(values[lacking])), values
 

@@ -1,6 +1,7 @@
-"""How files are written and their columns referred to: the part every description of files shares."""
+"""How files are written and their columns referred to, the part every description of files shares; and streams."""
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
@@ -96,3 +97,32 @@ class Layout(Part):
 
     def delimiter_of(self, name: str) -> str:
         return self.delimiter or DELIMITERS.get(self.format_of(name), ",")
+
+
+class Stream(Part):
+    """A topic of Kafka or a data stream of Kinesis: each message is one row, a JSON object.
+
+    ``start`` is where it is read from at first: its earliest message, or the first written at a moment or later.
+    """
+
+    kafka: Annotated[str, Field(min_length=1)] | None = None
+    kinesis: Annotated[str, Field(min_length=1)] | None = None
+    start: datetime | Literal["earliest"] = "earliest"
+
+    @field_validator("start")
+    @classmethod
+    def in_utc(cls, start: datetime | str) -> datetime | str:
+        if isinstance(start, datetime):
+            return start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
+        return start
+
+    @model_validator(mode="after")
+    def one_kind(self):
+        if (self.kafka is None) == (self.kinesis is None):
+            raise ValueError("give exactly one of kafka (a topic) and kinesis (a data stream)")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Such as ``kafka:shop-events``; manifests have it."""
+        return f"kafka:{self.kafka}" if self.kafka else f"kinesis:{self.kinesis}"

@@ -16,7 +16,7 @@ TEXT_COLUMNS = ("event_id", "user_id", "session_id", "item_id", "basket_id", "qu
 
 
 def map_events(chunk: Chunk, spec: Events, source: Description, ingested_at: datetime) -> pa.Table:
-    """event_time, kind, raw ids, the other event columns, and ``reason``."""
+    """event_time, kind, raw ids, the other event columns, ``extra``, and ``reason``."""
     refs = spec.references
     columns = {name: text(chunk, refs.get(name), spec) for name in TEXT_COLUMNS}
     columns["event_time"] = to_time(typed(chunk, refs["event_time"], spec), spec.time_formats, spec.zone)
@@ -31,6 +31,7 @@ def map_events(chunk: Chunk, spec: Events, source: Description, ingested_at: dat
     columns["session_id"] = with_anonymous_session(chunk, spec, columns)
     if source.default_market is not None:
         columns["country"] = pc.fill_null(columns["country"], source.default_market)
+    columns["extra"] = pa.nulls(len(chunk.lines), pa.string()) if chunk.extra is None else chunk.extra
     columns["reason"] = first_reason(chunk, spec, columns, given, ingested_at)
     return pa.table(columns)
 

@@ -1,8 +1,10 @@
 """A file of any described format as chunks of columns with line numbers."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from types import NoneType
 
 import numpy as np
 import orjson
@@ -24,13 +26,20 @@ def read_chunks(source: Input, layout: Layout, used: list[str], n_rows: int) -> 
     """
     kind = layout.format_of(source.name)
     with damage_told(source.name, kind):
-        if kind == "parquet":
-            pieces = read_parquet(source, used, n_rows)
-        elif kind == "jsonl":
-            pieces = read_jsonl(source, used)
+        kept = kept_fields(layout, kind)
+        if kind == "jsonl":
+            pieces = read_jsonl(source, used, kept)
         else:
-            pieces = Delimited(layout, source.name).read(source)
+            parquet = kind == "parquet"
+            pieces = read_parquet(source, used, n_rows) if parquet else Delimited(layout, source.name).read(source)
+            pieces = (with_extra(piece, used, kept) for piece in pieces) if kept else pieces
         yield from regroup(pieces, n_rows)
+
+
+def kept_fields(layout: Layout, kind: str) -> bool | tuple[str, ...]:
+    """The fields to keep although no column is made of them: all of them, none, or those it names."""
+    kept = getattr(layout, "keep_unknown", False)
+    return kind == "jsonl" if kept is None else kept
 
 
 @contextmanager
@@ -42,35 +51,59 @@ def damage_told(name: str, kind: str) -> Iterator[None]:
         raise UsageError(f"{name}: damaged, or no {kind} file: {str(error).splitlines()[0]}") from None
 
 
-def read_jsonl(source: Input, used: list[str]) -> Iterator[Chunk]:
-    """One JSON object a line; fields not in ``used`` are counted and left."""
-    first, wanted = 1, set(used)
+def read_jsonl(source: Input, used: list[str], kept: bool | tuple[str, ...]) -> Iterator[Chunk]:
+    """One JSON object a line; fields not in ``used`` are counted, and those of ``kept`` are kept."""
+    first = 1
     for block, _ in blocks(source):
         lines = split_lines(block.removeprefix(b"\xef\xbb\xbf") if first == 1 else block)
         if lines:
-            yield jsonl_chunk(source.name, lines, first, used, wanted)
+            yield jsonl_chunk(source.name, lines, range(first, first + len(lines)), used, kept)
         first += len(lines)
 
 
-def jsonl_chunk(name: str, lines: list[bytes], first: int, used: list[str], wanted: set[str]) -> Chunk:
-    rows, numbers, raw, bad, unknown, fields = [], [], [], [], Counter(), set()
-    for number, line in enumerate(lines, first):
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            row = None
-        if isinstance(row, dict):
+def jsonl_chunk(
+    name: str, lines: list[bytes], numbers: Sequence[int], used: list[str], kept: bool | tuple[str, ...]
+) -> Chunk:
+    """A chunk of lines of JSON, each with its number."""
+    rows, at, bad, unknown, extras, wanted = [], [], [], Counter(), {}, set(used)
+    for position, row in enumerate(map(json_object, lines)):
+        if row is not None:
+            if not row.keys() <= wanted:
+                others = row.keys() - wanted
+                unknown.update(others)
+                extras[len(rows)] = extra_text(row, others if kept is True else others.intersection(kept or ()))
             rows.append(row)
-            numbers.append(number)
-            raw.append(line.strip())
-            if extra := row.keys() - wanted:
-                unknown.update(extra)
-        elif line.strip():
-            bad.append(BadLine(number, json_reason(line), line))
-    columns = {column: [row.get(column) for row in rows] for column in used}
-    fields.update(column for column, values in columns.items() if any(value is not None for value in values))
-    table = pa.table({column: json_column(values) for column, values in columns.items()})
-    return Chunk(name, np.array(numbers, np.int64), table, frozenset(fields | set(unknown)), raw, bad, unknown)
+            at.append(position)
+        elif lines[position].strip():
+            bad.append(BadLine(numbers[position], json_reason(lines[position]), lines[position]))
+    table = pa.table({column: json_column([row.get(column) for row in rows]) for column in used})
+    fields = {column for column in used if table[column].null_count < len(rows)}.union(unknown)
+    extra = pa.array([extras.get(n) for n in range(len(rows))] if extras else [None] * len(rows), pa.string())
+    raw = [lines[position].strip() for position in at]
+    numbers = np.array([numbers[position] for position in at], np.int64)
+    return Chunk(name, numbers, table, frozenset(fields), raw, None, extra, bad, unknown)
+
+
+def json_object(line: bytes) -> dict | None:
+    """The object of a line, or None."""
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return row if type(row) is dict else None
+
+
+def with_extra(piece: Chunk, used: list[str], kept: bool | tuple[str, ...]) -> Chunk:
+    """A chunk of columns with the JSON of those to keep that are not used."""
+    names = [n for n in piece.table.column_names if n not in used and (kept is True or n in kept)]
+    rows = piece.table.select(names).to_pylist() if names else [{}] * len(piece.lines)
+    return replace(piece, extra=pa.array([extra_text(row, row) for row in rows], pa.string()))
+
+
+def extra_text(row: dict, names: Iterable[str]) -> str | None:
+    """Some fields of a row as JSON, by name, those that are null or empty left out; None when nothing is left."""
+    told = {name: row[name] for name in sorted(names) if row[name] not in (None, "")}
+    return orjson.dumps(told, default=str).decode() if told else None
 
 
 def json_reason(line: bytes) -> str:
@@ -86,13 +119,8 @@ def json_column(values: list) -> pa.Array:
     try:
         return pa.array(values, pa.string())
     except (pa.ArrowTypeError, pa.ArrowInvalid):
-        return pa.array([json_text(value) for value in values], pa.string())
-
-
-def json_text(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return orjson.dumps(value).decode()
+        plain = (str, NoneType)
+        return pa.array([v if type(v) in plain else orjson.dumps(v).decode() for v in values], pa.string())
 
 
 def read_parquet(source: Input, used: list[str], n_rows: int) -> Iterator[Chunk]:

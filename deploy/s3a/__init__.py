@@ -1,1 +1,0 @@
-"""The jars by which Spark reads and writes a lake on S3."""
