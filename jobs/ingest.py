@@ -1,8 +1,8 @@
 """Read events into the lake: one job, one commit, every row accounted for.
 
 ``--path`` ingests a whole history; ``--interval START END`` what has newly landed for an hour, and what streams hold
-behind the last batch, but for events of more than ingest.late_hours before END, or before where the source was read to
-if that is earlier: these are counted, kept in quarantine, and taken by ``--path`` alone. Repeats of an event are looked
+behind the last batch, but for events of more than ingest.late_hours before END, or, after hours that nobody ingested,
+before these: such are counted, kept in quarantine, and taken by ``--path`` alone. Repeats of an event are looked
 for among all rows of the batch and among committed events of the same UTC days. Equal inputs again do nothing.
 """
 
@@ -114,8 +114,8 @@ class Step:
         ends = [batch.end_hour for batch in self.batches if batch.source == self.source.name]
         if self.interval is None or not ends:
             return None
-        reached = datetime.fromisoformat(max(ends))
-        return min(self.interval[1], reached) - timedelta(hours=self.settings.ingest.late_hours)
+        (start, end), reached = self.interval, datetime.fromisoformat(max(ends))
+        return (end if reached >= start else reached) - timedelta(hours=self.settings.ingest.late_hours)
 
     def covering(self, streamed: bool) -> Batch | None:
         """The batch that has the hours already, when neither files nor messages are new."""

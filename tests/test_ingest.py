@@ -94,7 +94,7 @@ def orders(folder: Path, text: str = ORDER_LINES, name: str = "orders.csv") -> l
     folder.mkdir(exist_ok=True)
     (folder / "orders.toml").write_text(ORDERS)
     data = text.encode()
-    (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    (folder / name).write_bytes(gzip.compress(data, mtime=0) if name.endswith(".gz") else data)
     return ["--path", str(folder), "--source", str(folder / "orders.toml")]
 
 
@@ -441,8 +441,16 @@ def test_bad_input_is_one_line_and_leaves_no_batch(tmp_path: Path, capsys) -> No
 @pytest.mark.parametrize(
     ("name", "data", "told"),
     [
-        ("trunc.csv.gz", gzip.compress(ORDER_LINES.encode() * 50)[:-20], "trunc.csv.gz: damaged, or no csv file: "),
-        ("trunc.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99)[:-20], "trunc.jsonl.gz: damaged, or no jsonl file: "),
+        (
+            "trunc.csv.gz",
+            gzip.compress(ORDER_LINES.encode() * 50, mtime=0)[:-20],
+            "trunc.csv.gz: damaged, or no csv file: ",
+        ),
+        (
+            "trunc.jsonl.gz",
+            gzip.compress(b'{"a": 1}\n' * 99, mtime=0)[:-20],
+            "trunc.jsonl.gz: damaged, or no jsonl file: ",
+        ),
         ("mac.csv", ORDER_LINES.replace("\n", "\r").encode(), "mac.csv: line 1 holds a bare CR: "),
         ("wide.csv", ORDER_LINES.encode("utf-16"), "wide.csv: is UTF-16: convert it to UTF-8"),
         ("binary.csv", b"\x7fELF\0\1\r\2", "binary.csv: line 1 holds NUL bytes"),

@@ -10,6 +10,7 @@ from jobs.cli import main
 from jobs.rim.lineage import Lineage, job
 from jobs.rim.runner import run_step
 
+HOUR_BEFORE = ("--interval", "2026-01-10T10:00:00Z", "2026-01-10T11:00:00Z")
 LAST_HOUR = ("--interval", "2026-01-10T11:00:00Z", "2026-01-10T12:00:00Z")
 LIMIT = "2026-01-07T12:00:00Z"  # 72 h before the end of that hour
 TOO_LATE = "2026-01-07T11:59:59.999999Z"
@@ -20,10 +21,11 @@ def accounts(number: int) -> dict:
 
 
 def test_events_are_taken_up_to_the_limit_and_kept_apart_beyond_it(tmp_path, capsys):
+    ingest(*HOUR_BEFORE, capsys=capsys)
     land(tmp_path / "landing", {"event_time": LIMIT}, {"event_time": TOO_LATE}, {"event_time": "2026-01-10T13:00:00Z"})
     ingest(*LAST_HOUR, capsys=capsys)
     assert rows("events")["event_id"].to_pylist() == ["events.jsonl-0", "events.jsonl-2"]
-    found = accounts(1)
+    found = accounts(2)
     assert [found[name] for name in ("read", "accepted", "quarantined")] == [3, 2, {"too_late": 1}]
     (refused,) = rows("quarantine").to_pylist()
     told = json.loads(refused["row"])
@@ -31,12 +33,22 @@ def test_events_are_taken_up_to_the_limit_and_kept_apart_beyond_it(tmp_path, cap
     assert (told["event_time"], told["user_id"], told["event_id"]) == (TOO_LATE, who("anna"), "events.jsonl-1")
 
 
+def test_late_is_later_than_what_was_read_last(tmp_path, capsys):
+    """A source's first hour, and one after days away, find events that nobody could have taken before."""
+    land(tmp_path / "landing", {"event_time": TOO_LATE})
+    ingest(*LAST_HOUR, capsys=capsys)
+    land(tmp_path / "landing", {"event_time": "2026-01-10T12:00:00Z"}, name="events2.jsonl")
+    ingest("--interval", "2026-01-20T11:00:00Z", "2026-01-20T12:00:00Z", capsys=capsys)
+    assert [accounts(number)["accepted"] for number in (1, 2)] == [1, 1]
+
+
 def test_a_whole_history_takes_what_was_too_late(tmp_path, capsys):
+    ingest(*HOUR_BEFORE, capsys=capsys)
     where = land(tmp_path / "landing", {}, {"event_time": TOO_LATE})
     ingest(*LAST_HOUR, capsys=capsys)
     ingest("--path", where, capsys=capsys)
     assert sorted(rows("events")["event_id"].to_pylist()) == ["events.jsonl-0", "events.jsonl-1"]
-    assert [accounts(2)[name] for name in ("accepted", "known", "quarantined")] == [1, 1, {}]
+    assert [accounts(3)[name] for name in ("accepted", "known", "quarantined")] == [1, 1, {}]
 
 
 def test_what_the_lake_has_already_is_a_repeat_however_late(tmp_path, capsys, monkeypatch):
@@ -44,18 +56,28 @@ def test_what_the_lake_has_already_is_a_repeat_however_late(tmp_path, capsys, mo
     same = {"event_id": "same", "event_time": TOO_LATE}
     monkeypatch.setenv("NIGHTSHELF_INGEST__CHUNK_ROWS", "1000")
     ingest("--path", land(tmp_path / "history", {"event_time": TOO_LATE}), capsys=capsys)
+    ingest(*HOUR_BEFORE, capsys=capsys)
     land(tmp_path / "landing", {"event_time": TOO_LATE}, same, {}, same, {"kind": "teleport", "event_time": TOO_LATE})
     ingest(*LAST_HOUR, capsys=capsys)
-    found = accounts(2)
+    found = accounts(3)
     assert [found[name] for name in ("read", "accepted", "duplicate", "known")] == [5, 1, 2, 1]
     assert found["quarantined"] == {"too_late": 1, "unknown_kind": 1}
 
 
 def test_rows_without_an_id_are_late_all_the_same_and_none_is_lost(tmp_path, capsys):
     argv = orders(tmp_path / "landing")
+    ingest(
+        *argv[2:],
+        "--interval",
+        "2026-07-05T06:00:00Z",
+        "2026-07-05T07:00:00Z",
+        "--path",
+        str(tmp_path / "nothing"),
+        capsys=capsys,
+    )
     hour = ("--interval", "2026-07-05T07:00:00Z", "2026-07-05T08:00:00Z")  # what was sent back at 8:00 UTC is in time
     ingest(*hour, *argv[2:], "--path", argv[1], capsys=capsys)
-    found = accounts(1)
+    found = accounts(2)
     assert (found["read"], found["accepted"]) == (6, 1)
     assert found["quarantined"] == {"too_late": 3, "not_a_product": 1, "quantity_not_positive": 1}
     assert rows("item_dictionary")["item_id"].to_pylist() == ["10"]
