@@ -33,6 +33,7 @@ from conf.sections import (
     Slates,
     Spark,
     Trending,
+    Warm,
 )
 
 CONF_DIR = Path(__file__).parent
@@ -63,6 +64,7 @@ class Settings(BaseSettings):
     gate: Gate
     redis: Redis
     publish: Publish
+    warm: Warm
     serving: Serving
 
     @classmethod

@@ -1,0 +1,57 @@
+"""Loads one generation: into Redis, and, where there is a warm store, users not seen for long into that instead."""
+
+from collections.abc import Callable
+
+from jobs.rim.history import History
+from jobs.rim.redis_writer import Loaded, Writer
+from jobs.rim.shelf import Generation
+from jobs.rim.slate_files import SlateFiles
+from jobs.rim.warm import GoOn, WarmPart, WarmStore
+from schemas.keys import tag_of
+from schemas.release import Published, Release
+
+
+class Stock:
+    """What one publisher has loaded; ``say`` gets a line for each generation."""
+
+    def __init__(self, writer: Writer, warm: WarmStore | None, history: History | None, say: Callable[[str], None]):
+        self.writer, self.warm, self.history, self.say = writer, warm, history, say
+        self.loaded: dict[str, Loaded] = {}
+
+    def load(self, generation: Generation, known: Release | None) -> Published:
+        """Load and read back a generation; ``known`` is the release that was live last.
+
+        Raises as ``Writer.load`` and ``WarmStore.fill``.
+        """
+        if self.history and generation.origin:
+            self.history.remember(generation.origin)
+        name, entries = generation.name, generation.entries()
+        parted = self.warm and generation.origin and isinstance(entries, SlateFiles)
+        lately = self.warm.lately(generation) if parted else None
+        hot = entries if lately is None else entries.only(lately.holds)
+        loaded = self.loaded[name] = self.writer.load(name, hot)
+        self.say(f"{generation.surface}: {name}: {loaded.n_keys:,} keys, {loaded.n_bytes:,} bytes, read back")
+        part = WarmPart()
+        if lately is not None and (n_cold := entries.n_rows - loaded.n_keys):
+            cold = entries.only(lambda user_ids: ~lately.holds(user_ids))
+            part = self.warm.fill(name, cold, n_cold, published(known, name), GoOn(self.writer.heartbeat, self.say))
+        return Published(
+            base=name,
+            tag=tag_of(name),
+            delta=None,
+            as_of=generation.as_of,
+            generated_at=generation.generated_at,
+            n_keys=loaded.n_keys,
+            dictionary=generation.dictionary,
+            **part._asdict(),
+        )
+
+    def recheck(self, name: str) -> None:
+        """Read a sample of a generation back once more. Raises as ``Writer.recheck``."""
+        self.writer.recheck(name, self.loaded[name])
+
+
+def published(known: Release | None, name: str) -> Published | None:
+    """How a release names a generation; None where it does not."""
+    entries = (*known.surfaces.values(), *(old for olds in known.previous.values() for old in olds)) if known else ()
+    return next((entry for entry in entries if entry.base == name), None)
