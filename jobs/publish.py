@@ -28,7 +28,8 @@ from jobs.rim.refusals import refusal
 from jobs.rim.shelf import Generation, Shelf, read_shelf, recorded_shelf, with_lost
 from jobs.rim.stock import Stock
 from jobs.rim.targets import each_target
-from jobs.rim.warm import WarmStore, wrong_of
+from jobs.rim.warm import WarmStore
+from jobs.rim.warm_part import wrong_of
 from schemas.keys import Keys
 from schemas.release import CatalogueRelease, Published, Release, surface_key
 from schemas.tables import SURFACES
@@ -126,8 +127,8 @@ class Publisher:
             return True
         if now.base == generation.name:
             wrong = self.wrong(now, live)
-            state = f"is live, but {wrong}: loading it again" if wrong else "is live already"
-            self.say(f"{generation.surface}: {generation.name} {state}")
+            state = f"{wrong}: loading it again" if wrong else f"{now.base} is live already"
+            self.say(f"{generation.surface}: {state}")
             return bool(wrong)
         if why := refusal(generation, known, named or self.allow_older):
             self.say(f"{generation.surface}: not published: {why}")
@@ -136,11 +137,11 @@ class Publisher:
     def wrong(self, entry: Published, live: Release | None) -> str:
         """Why what is live must be loaded again, in words; empty where it need not."""
         if live is None or (entry.n_keys and not self.keeper.holds(entry.base)):
-            return "its keys are gone"
+            return f"the keys of {entry.base} are gone from Redis"
         if entry.n_warm and not self.all_settings.warm.table:
-            return "its warm part cannot be read without warm.table"
+            return f"{entry.base} has a warm part, and warm.table names no table"
         wrong = wrong_of(entry, self.settings.ttl_days)
-        return wrong and f"its warm part {wrong}"
+        return wrong and f"{entry.base} {wrong}"
 
     def lost(self, known: Release, live: Release | None, covered: set[str]) -> list[Shelf]:
         """What should be live, is not about to be replaced, and has lost its keys: once more out of the lake."""
@@ -153,9 +154,9 @@ class Publisher:
                 if self.history is None:
                     raise UsageError("no lake to load it from")
                 found.append(recorded_shelf(self.history, [entry.base], self.keys))
-                self.say(f"{surface}: {entry.base} is live, but {wrong}: loading it again")
+                self.say(f"{surface}: {wrong}: loading it again")
             except (UsageError, TemporaryError) as error:
-                self.say(f"warning: {surface}: {entry.base} is live, but {wrong}, and stays so: {error}")
+                self.say(f"warning: {surface}: {wrong}, and that stays so: {error}")
         return found
 
     def replace(self, live: Release | None, shelf: Shelf, known: Release | None) -> Release:

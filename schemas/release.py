@@ -76,6 +76,11 @@ class Release:
     def live(self, surface: str, arm: str = CONTROL_ARM) -> Published | None:
         return self.surfaces.get(surface_key(surface, arm))
 
+    def named(self, name: str) -> Published | None:
+        """The generation of that id, live or kept."""
+        entries = (*self.surfaces.values(), *(old for olds in self.previous.values() for old in olds))
+        return next((entry for entry in entries if entry.base == name), None)
+
     def kept(self) -> set[str]:
         """Ids of all generations whose keys must stay."""
         lists = (*self.previous.values(), self.surfaces.values())

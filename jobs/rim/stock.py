@@ -6,7 +6,8 @@ from jobs.rim.history import History
 from jobs.rim.redis_writer import Loaded, Writer
 from jobs.rim.shelf import Generation
 from jobs.rim.slate_files import SlateFiles
-from jobs.rim.warm import GoOn, WarmPart, WarmStore
+from jobs.rim.warm import GoOn, WarmStore
+from jobs.rim.warm_part import WarmPart
 from schemas.keys import tag_of
 from schemas.release import Published, Release
 
@@ -34,7 +35,8 @@ class Stock:
         part = WarmPart()
         if lately is not None and (n_cold := entries.n_rows - loaded.n_keys):
             cold = entries.only(lambda user_ids: ~lately.holds(user_ids))
-            part = self.warm.fill(name, cold, n_cold, published(known, name), GoOn(self.writer.heartbeat, self.say))
+            before = known.named(name) if known else None
+            part = self.warm.fill(name, cold, n_cold, before, GoOn(self.writer.heartbeat, self.say))
         return Published(
             base=name,
             tag=tag_of(name),
@@ -49,9 +51,3 @@ class Stock:
     def recheck(self, name: str) -> None:
         """Read a sample of a generation back once more. Raises as ``Writer.recheck``."""
         self.writer.recheck(name, self.loaded[name])
-
-
-def published(known: Release | None, name: str) -> Published | None:
-    """How a release names a generation; None where it does not."""
-    entries = (*known.surfaces.values(), *(old for olds in known.previous.values() for old in olds)) if known else ()
-    return next((entry for entry in entries if entry.base == name), None)

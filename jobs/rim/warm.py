@@ -23,22 +23,14 @@ from jobs.rim.progress import Progress
 from jobs.rim.shelf import Generation
 from jobs.rim.side_by_side import Shared, side_by_side
 from jobs.rim.slate_files import SlateFiles
+from jobs.rim.warm_part import SECONDS_A_DAY, WarmPart, wrong_of
 from jobs.rim.warm_table import READ_TOGETHER, WRITTEN_TOGETHER, WarmTable
 from schemas.keys import Keys, tag_of
-from schemas.release import Published, parse_time
+from schemas.release import Published
 from schemas.warm import row_of
 
-SECONDS_A_DAY = 86_400
-LOW = 1 / 4  # of their life: what has less is written again by the next publish
 PACKED_TOGETHER = 20 * WRITTEN_TOGETHER
 LIFE = Life(1, 1)  # of keys that are never sent: their values are taken
-
-
-class WarmPart(NamedTuple):
-    """What a generation has in the warm store, as the release says it."""
-
-    n_warm: int = 0
-    warm_until: str = ""
 
 
 class GoOn(NamedTuple):
@@ -109,7 +101,7 @@ class WarmStore:
 
 
 class Load:
-    """The cold rows of one generation on their way, or looked at: of ``n_rows`` each k-th is remembered to be compared."""
+    """The cold rows of one generation on their way, or looked at; each k-th is remembered, to be compared."""
 
     def __init__(self, table: WarmTable, cold: SlateFiles, keys: Keys, name: str, n_rows: int, n_sample: int):
         self.table, self.cold, self.keys, self.name, self.n_rows = table, cold, keys, name, n_rows
@@ -168,11 +160,3 @@ def values_of(answers: bytes) -> Iterator[bytes]:
         line = answers.index(b"\r\n", at)
         begin, at = line + 2, line + 4 + int(answers[at + 1 : line])
         yield answers[begin : at - 2]
-
-
-def wrong_of(entry: Published | WarmPart, ttl_days: int) -> str:
-    """What is wrong with the warm part of a generation, in words; empty where nothing is, or it has none."""
-    if not entry.n_warm:
-        return ""
-    left_s = (parse_time(entry.warm_until) - datetime.now(UTC)).total_seconds()
-    return f"ends on {entry.warm_until[:10]}" if left_s < LOW * ttl_days * SECONDS_A_DAY else ""
