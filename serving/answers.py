@@ -49,8 +49,7 @@ class Answers:
         clock=time.time,
         warm: WarmReader | None = None,
     ):
-        self.warm = warm
-        self.watch, self.corrections, self.secret, self.clock = watch, corrections, secret, clock
+        self.watch, self.corrections, self.secret, self.clock, self.warm = watch, corrections, secret, clock, warm
         self.reader: Reader = watch.reader
         self.max_per_category = max_per_category
         self.key = token_key(secret)

@@ -1,4 +1,4 @@
-"""The one place that speaks with Redis: short time-outs, no retries, one round trip a request, a breaker, and one replica.
+"""The one place that asks Redis: short time-outs, no retries, one round trip a request, a breaker, and one replica.
 
 A user's keys share a slot and are strings, so one MGET reads them all in one command. After three failures in a row,
 while reads are slow, and at first, a server's breaker is open: requests are told at once that it is away, and only the
@@ -148,7 +148,7 @@ class Reader:
         return self.values([self.keys.live], deadline)[0]
 
     def put_back(self, user: str, tag: str, value: bytes, seconds: int) -> None:
-        """Hold a user's list for a while, unless Redis has it; for the background, and nobody waits for it to succeed."""
+        """Have Redis hold a user's list for a while, unless it does; for the background: what fails is not told."""
         name = self.keys.slate(user, tag)
         master = self.topology.holding(name).master
         if not master.breaker.open:
