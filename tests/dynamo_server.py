@@ -29,12 +29,14 @@ class Dynamo:
         self.proxy.daemon_threads = True
         threading.Thread(target=self.proxy.serve_forever, args=(0.05,), daemon=True).start()
         self.calm()
+        keys = {"aws_access_key_id": "tests", "aws_secret_access_key": "tests"}
+        self.client = boto3.client("dynamodb", endpoint_url=self.endpoint, region_name=REGION, **keys)
 
     def calm(self) -> None:
         self.asked: list[str] = []
         self.delay_s = 0.0
         self.cut = False  # connections end without a word
-        self.refuse = 0  # how many requests are throttled as a whole
+        self.refuse = 0  # how many batches are throttled as a whole
         self.halve = 0  # of how many batches only the first half is taken
         self.lose = False  # writes are acknowledged, and lost
 
@@ -42,27 +44,22 @@ class Dynamo:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.proxy.server_port}"
 
-    def client(self):
-        keys = {"aws_access_key_id": "tests", "aws_secret_access_key": "tests"}
-        return boto3.client("dynamodb", endpoint_url=self.endpoint, region_name=REGION, **keys)
-
     def create(self, table: str, ttl: bool = True) -> None:
         types = [{"AttributeName": key["AttributeName"], "AttributeType": "S"} for key in KEY_SCHEMA]
         made = {"BillingMode": "PAY_PER_REQUEST", "AttributeDefinitions": types, "KeySchema": KEY_SCHEMA}
-        client = self.client()
-        client.create_table(TableName=table, **made)
+        self.client.create_table(TableName=table, **made)
         if ttl:
             spec = {"Enabled": True, "AttributeName": ENDS}
-            client.update_time_to_live(TableName=table, TimeToLiveSpecification=spec)
+            self.client.update_time_to_live(TableName=table, TimeToLiveSpecification=spec)
 
     def rows(self, table: str) -> list[dict]:
-        return self.client().scan(TableName=table)["Items"]
+        return self.client.scan(TableName=table)["Items"]
 
     def answer(self, operation: str, body: bytes, headers: dict) -> tuple[int, bytes]:
         """What a request gets, after what it has to go through."""
         self.asked.append(operation)
         time.sleep(self.delay_s)
-        if self.refuse:
+        if self.refuse and operation == "BatchWriteItem":
             self.refuse -= 1
             return 400, json.dumps(THROTTLED).encode()
         if operation == "BatchWriteItem" and self.lose:
