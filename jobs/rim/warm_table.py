@@ -4,10 +4,15 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from conf.settings import Warm
 from jobs.rim.errors import TemporaryError, UsageError
 from schemas.warm import ENDS, KEY_SCHEMA, key_of, read_row
+
+if TYPE_CHECKING:
+    import boto3
 
 WRITTEN_TOGETHER, READ_TOGETHER = 25, 100  # DynamoDB's own limits of one request
 ATTEMPTS = 12  # in a row that bring nothing forward: some 25 s
@@ -18,16 +23,23 @@ LATER = {  # what DynamoDB says when the same request may succeed later
 }
 
 
+@lru_cache(1)
+def session() -> "boto3.Session":
+    """The process's own: it reads what boto3 knows of a service once; keys of a role are renewed as ever."""
+    import boto3
+
+    return boto3.Session()
+
+
 class WarmTable:
     """Safe to share between threads; ``timeout_s`` is the time for one answer."""
 
     def __init__(self, settings: Warm, timeout_s: float):
-        import boto3
         from botocore.config import Config
 
         self.name = settings.table
         patience = {"connect_timeout": timeout_s, "read_timeout": timeout_s}
-        self.client = boto3.Session().client(
+        self.client = session().client(
             "dynamodb",
             region_name=settings.region,
             endpoint_url=settings.endpoint or None,
