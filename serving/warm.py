@@ -156,14 +156,17 @@ class WarmReader:
         return found
 
     def fetch(self, users: list[str], tag: str) -> dict[str, bytes]:
-        """In a thread, a hundred users a round trip; raises what boto3 does, and StoreAway where it is throttled."""
+        """In a thread, a hundred users a round trip; raises what boto3 does, and StoreAway where it is throttled.
+
+        Consistent reads: right after a switch an absent row would else be believed, and remembered.
+        """
         if len(users) == 1:
-            row = self.client.get_item(TableName=self.table, Key=key_of(users[0], tag)).get("Item")
+            row = self.client.get_item(TableName=self.table, Key=key_of(users[0], tag), ConsistentRead=True).get("Item")
             return dict([read_row(row)]) if row else {}
         found: dict[str, bytes] = {}
         for first in range(0, len(users), TOGETHER):
             keys = [key_of(user, tag) for user in users[first : first + TOGETHER]]
-            answer = self.client.batch_get_item(RequestItems={self.table: {"Keys": keys}})
+            answer = self.client.batch_get_item(RequestItems={self.table: {"Keys": keys, "ConsistentRead": True}})
             if answer["UnprocessedKeys"]:
                 raise StoreAway("throttled")
             found.update(map(read_row, answer["Responses"][self.table]))

@@ -152,8 +152,10 @@ def wait_for(condition, seconds=10):
 # who goes where
 
 
-def test_everybody_gets_their_own_list_over_http(shop, client, dynamo, table, tmp_path, monkeypatch):
+def test_everybody_gets_their_own_list_over_http(shop, client, dynamo, table, capsys, monkeypatch):
     assert published() == 0
+    assert cli.main(["generations"]) == 0
+    assert "live, 62 warm" in capsys.readouterr().out
     entry = read_release(client, KEYS).live("for_you")
     assert (entry.n_keys, entry.n_warm) == (2, 2 + len(CROWD))
     hot = {KEYS.slate(user(name), entry.tag).encode() for name in (NEW, EDGE)}

@@ -27,8 +27,10 @@ class Stock:
         if self.history and generation.origin:
             self.history.remember(generation.origin)
         name, entries = generation.name, generation.entries()
-        parted = self.warm and generation.origin and isinstance(entries, SlateFiles)
-        lately = self.warm.lately(generation) if parted else None
+        lately = None
+        if self.warm and generation.origin and isinstance(entries, SlateFiles):
+            self.warm.check(self.say)
+            lately = self.warm.lately(generation)
         hot = entries if lately is None else entries.only(lately.holds)
         loaded = self.loaded[name] = self.writer.load(name, hot)
         self.say(f"{generation.surface}: {name}: {loaded.n_keys:,} keys, {loaded.n_bytes:,} bytes, read back")
@@ -36,7 +38,8 @@ class Stock:
         if lately is not None and (n_cold := entries.n_rows - loaded.n_keys):
             cold = entries.only(lambda user_ids: ~lately.holds(user_ids))
             before = known.named(name) if known else None
-            part = self.warm.fill(name, cold, n_cold, before, GoOn(self.writer.heartbeat, self.say))
+            go_on = GoOn(self.writer.heartbeat, lambda line: self.say(f"{generation.surface}: {line}"))
+            part = self.warm.fill(name, cold, n_cold, before, go_on)
         return Published(
             base=name,
             tag=tag_of(name),

@@ -53,6 +53,12 @@ class WarmStore:
     def of(cls, settings: Settings, lake: Lake, keys: Keys) -> "WarmStore | None":
         return cls(settings, lake, keys) if settings.warm.table else None
 
+    def check(self, say: Callable[[str], None]) -> None:
+        """Look at the table, the first time. Raises as ``WarmTable.check``."""
+        if not self.checked and (warning := self.table.check()):
+            say(warning)
+        self.checked = True
+
     def lately(self, generation: Generation) -> Lately | None:
         """Whom Redis keeps: who had an interaction within ``warm.after_days`` before the generation's ``as_of``.
 
@@ -73,8 +79,6 @@ class WarmStore:
             UsageError: DynamoDB refuses for good.
             TemporaryError: it cannot take the rows now, or does not give back what was written.
         """
-        if warning := self.warning():
-            go_on.say(warning)
         load = Load(self.table, cold, self.keys, name, n_rows, self.publish.verify_sample)
         before = before or self.done.get(name)
         if before and before.n_warm == n_rows and not wrong_of(before, self.publish.ttl_days):
@@ -84,11 +88,6 @@ class WarmStore:
                 return WarmPart(n_rows, before.warm_until)
         self.done[name] = self.write(load, go_on)
         return self.done[name]
-
-    def warning(self) -> str:
-        """About the table, the first time."""
-        first, self.checked = not self.checked, True
-        return self.table.check() if first else ""
 
     def write(self, load: "Load", go_on: GoOn) -> WarmPart:
         ends_s = int(time.time()) + self.publish.ttl_days * SECONDS_A_DAY
