@@ -17,7 +17,9 @@ import pytest
 import yaml
 
 from conf.settings import Settings, load_settings
+from deploy import costs
 from jobs.cli import COMMANDS
+from jobs.rim.lineage import MAKERS
 from schemas.redis_url import place_of
 from schemas.routes import ROUTES
 from serving.__main__ import STOP_S
@@ -273,6 +275,52 @@ def test_compose_waits_for_what_a_service_needs():
     assert used == set(COMPOSE["volumes"])
     wanted = set(re.findall(r"\$\{(\w+)", (CONTAINERS / "compose.yaml").read_text()))
     assert wanted == set(re.findall(r"^(\w+)=", (CONTAINERS / "env.example").read_text(), re.MULTILINE))
+
+
+# the documents
+
+
+def blocks(path, kind):
+    return re.findall(rf"^```{kind}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def submitted():
+    """Each way to submit that docs/cluster.md has: its variables of ours, and its steps."""
+    for block in blocks(ROOT / "docs" / "cluster.md", "console"):
+        words = [shlex.split(line, comments=True) for line in block.splitlines()]
+        exported = dict(word.split("=", 1) for line in words if line[:1] == ["export"] for word in line[1:])
+        steps = [
+            word for line in words if line[:2] == ["nightshelf", "run"] for word in line[2 : line.index("--as-of")]
+        ]
+        if steps:
+            yield {name: value for name, value in exported.items() if name.startswith("NIGHTSHELF_")}, steps
+
+
+def test_the_lines_to_submit_are_settings_and_steps(tmp_path, monkeypatch):
+    (toml,) = blocks(ROOT / "docs" / "cluster.md", "toml")
+    (tmp_path / "settings.toml").write_text(toml)
+    ways = list(submitted())
+    masters = []
+    for variables, steps in ways:
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, str(tmp_path / "settings.toml") if name == "NIGHTSHELF_CONF" else value)
+            masters.append(load_settings().spark.master.partition(":")[0])
+        assert set(steps) <= set(MAKERS.values())
+    assert masters == ["spark", "yarn", "k8s"]
+
+
+def test_what_it_costs_is_as_the_document_says():
+    warm = costs.Plan(10**6, cold=0.5, keep=3, ttl_days=30, copies=2, reads=10**6)
+    assert warm.redis_gib == pytest.approx(500_000 * 742 * 4 * 1.25 / 2**30)
+    assert warm.writes == 30 * 500_000  # a row is below a kibibyte
+    assert warm.stored_gb == pytest.approx(500_000 * 30 * 666 / 1e9)
+    cost = warm.monthly(costs.Prices(write=1, read=2, stored_gb=3, redis_gib=4))
+    assert cost["Redis"] == pytest.approx(2 * warm.redis_gib * 4)
+    assert (cost["warm writes"], cost["warm reads"]) == (warm.writes, 2 * 10**6)
+    assert costs.Plan(10**6).monthly(costs.Prices())["warm reads"] == 0
+    printed = subprocess.run([sys.executable, "-m", "deploy.costs"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert printed in (ROOT / "docs" / "deployment.md").read_text()
 
 
 def test_the_scheduler_has_the_memory_its_tasks_may_take(monkeypatch):
