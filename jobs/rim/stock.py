@@ -31,6 +31,9 @@ class Stock:
         if self.warm and generation.origin and isinstance(entries, SlateFiles):
             self.warm.check(self.say)
             lately = self.warm.lately(generation)
+            if lately is None:
+                gone = "the interactions behind it are gone from the lake: all its users go into Redis"
+                self.say(f"warning: {generation.surface}: {name}: {gone}")
         hot = entries if lately is None else entries.only(lately.holds)
         loaded = self.loaded[name] = self.writer.load(name, hot)
         self.say(f"{generation.surface}: {name}: {loaded.n_keys:,} keys, {loaded.n_bytes:,} bytes, read back")
