@@ -28,8 +28,8 @@ from schemas.identity import pseudonym
 from schemas.keys import Keys
 from schemas.release import from_json
 from schemas.warm import NOBODY
+from serving import warm
 from serving.app import create_app, open_answers
-from serving.warm import THREADS
 
 SECRET = "a secret of the tests"
 KEYS = Keys("ns")
@@ -68,6 +68,7 @@ def table(dynamo, request):
 def shop(tmp_path, server, client, dynamo, table, monkeypatch):
     """A lake with two nights nobody published yet; its settings are in the environment."""
     monkeypatch.setattr(warm_table, "PAUSE_S", 0.001)
+    monkeypatch.setattr(warm, "LONGEST_S", 30.0)  # a busy machine's read is not given up
     variables = {
         "LAKE__URI": str(tmp_path / "lake"),
         "LAKE__MIN_FREE_MB": "0",
@@ -282,18 +283,18 @@ def test_the_deadline_of_the_request_bounds_the_read(web, dynamo):
 
 
 def test_reads_that_hang_take_a_few_threads_and_no_more(web, monkeypatch):
-    over, asked, warm = threading.Event(), [], web.answers.warm
+    over, asked, reader = threading.Event(), [], web.answers.warm
 
     def hang(users, tag):
         asked.extend(users)
         over.wait(60)
         return {}
 
-    monkeypatch.setattr(warm, "fetch", hang)
-    monkeypatch.setattr(warm.breaker, "failed", lambda seconds, why: None)
-    warm.timeout_s = 0.01
+    monkeypatch.setattr(reader, "fetch", hang)
+    monkeypatch.setattr(reader.breaker, "failed", lambda seconds, why: None)
+    reader.timeout_s = 0.01
     assert all(web.get(name)["degraded"] for name in CROWD[:8])
-    assert len(set(asked) - {NOBODY}) == THREADS
+    assert len(set(asked) - {NOBODY}) == warm.THREADS
     over.set()
 
 

@@ -21,8 +21,9 @@ from jobs.rim.manifest import iso
 from jobs.rim.parcels import Life, UserRows
 from jobs.rim.progress import Progress
 from jobs.rim.shelf import Generation
+from jobs.rim.shipment import batched
 from jobs.rim.side_by_side import Shared, side_by_side
-from jobs.rim.slate_files import SlateFiles
+from jobs.rim.slate_files import Part, SlateFiles
 from jobs.rim.warm_part import SECONDS_A_DAY, WarmPart, wrong_of
 from jobs.rim.warm_table import READ_TOGETHER, WRITTEN_TOGETHER, WarmTable
 from schemas.keys import Keys, tag_of
@@ -115,16 +116,24 @@ class Load:
 
             def work(parts: Shared) -> None:
                 for part in parts:
-                    for batch in self.cold.batches(part):
-                        for rows in packed(UserRows(batch, self.keys, self.tag)):
-                            self.remember(rows)
-                            for first in range(0, len(rows) if ends_s else 0, WRITTEN_TOGETHER):
-                                parts.go_on()
-                                some = rows[first : first + WRITTEN_TOGETHER]
-                                self.table.put([row_of(user, self.tag, value, ends_s) for user, value in some])
-                                progress.add(len(some))
+                    for rows in self.packed(part):
+                        self.remember(rows)
+                        for some in batched(rows if ends_s else (), WRITTEN_TOGETHER):
+                            parts.go_on()
+                            self.table.put([row_of(user, self.tag, value, ends_s) for user, value in some])
+                            progress.add(len(some))
 
             side_by_side(self.cold.parts(), work, n_threads, beat)
+
+    def packed(self, part: Part) -> Iterator[list[tuple[str, bytes]]]:
+        """Users and packed values of a part, some hundreds together."""
+        for batch in self.cold.batches(part):
+            users = UserRows(batch, self.keys, self.tag)
+            for first in range(0, len(users), PACKED_TOGETHER):
+                rows = np.arange(first, min(first + PACKED_TOGETHER, len(users)))
+                parcel = users.parcel(rows, LIFE)
+                values = values_of(users.answers[: parcel.n_answer].tobytes())
+                yield list(zip(batch["user_id"].slice(first, len(rows)).to_pylist(), values, strict=True))
 
     def remember(self, rows: list[tuple[str, bytes]]) -> None:
         with self.lock:
@@ -141,15 +150,6 @@ class Load:
             found |= self.table.values(users[first : first + READ_TOGETHER], self.tag)
         wrong = sum(found.get(user) != value for user, value in self.sample.items())
         return f"{wrong:,} of {len(users):,} rows read back are missing or other than written" if wrong else ""
-
-
-def packed(users: UserRows) -> Iterator[list[tuple[str, bytes]]]:
-    """Users and packed values of a record batch, some hundreds together."""
-    for first in range(0, len(users), PACKED_TOGETHER):
-        rows = np.arange(first, min(first + PACKED_TOGETHER, len(users)))
-        parcel = users.parcel(rows, LIFE)
-        names = users.batch["user_id"].slice(first, len(rows)).to_pylist()
-        yield list(zip(names, values_of(users.answers[: parcel.n_answer].tobytes()), strict=True))
 
 
 def values_of(answers: bytes) -> Iterator[bytes]:
