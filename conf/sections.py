@@ -196,6 +196,18 @@ class Airflow(Section):
     )
 
 
+class Warm(Section):
+    table: str = Field(
+        pattern=r"^([A-Za-z0-9_.-]{3,255})?$", description="empty, or 3 to 255 of A to Z, a to z, 0 to 9, _, - and ."
+    )
+    endpoint: str
+    region: str
+    after_days: Annotated[int, between(1, 20_000)]
+    connections: Annotated[int, between(1, 64)]
+    read_timeout_ms: Annotated[int, between(1, 60_000)]
+    hot_s: Annotated[int, between(0, 604_800)]
+
+
 class Serving(Section):
     host: str
     port: Annotated[int, between(1, 65_535)]

@@ -36,6 +36,7 @@ from conf.sections import (
     Slates,
     Spark,
     Trending,
+    Warm,
 )
 
 CONF_DIR = Path(__file__).parent
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
     redis: Redis
     publish: Publish
     airflow: Airflow
+    warm: Warm
     serving: Serving
 
     @classmethod

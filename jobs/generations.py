@@ -2,7 +2,7 @@
 
 States: live (answers come from it), kept (`nightshelf rollback` goes there in one write), pinned (stays so), left over
 (no release names it: the next publish or keep removes it), in the lake (`nightshelf publish --generation ID` loads it).
-`lacks keys` and `runs low` are what `nightshelf keep` alarms about.
+`N warm` lists are in the warm store. `lacks keys` and `runs low` are what `nightshelf keep` alarms about.
 """
 
 import argparse
@@ -109,6 +109,8 @@ def state_of(name: str, live: Release | None, held: Held | None, named: bool) ->
     served = name in {entry.base for entry in live.surfaces.values()}
     words = ["live" if served else "kept"]
     words += ["pinned"] if name in live.pinned else []
+    entry = live.named(name)
+    words += [f"{entry.n_warm:,} warm"] if entry and entry.n_warm else []
     wrong = held.wrong if held else "lacks keys"
     return ", ".join([*words, wrong] if wrong else words)
 

@@ -23,11 +23,14 @@ from jobs.rim.manifest import iso
 from jobs.rim.redis_client import connect, eviction_warning
 from jobs.rim.redis_keeper import Keeper
 from jobs.rim.redis_release import Lease, read_release, switch
-from jobs.rim.redis_writer import Loaded, Writer
+from jobs.rim.redis_writer import Writer
 from jobs.rim.refusals import refusal
 from jobs.rim.shelf import Generation, Shelf, read_shelf, recorded_shelf, with_lost
+from jobs.rim.stock import Stock
 from jobs.rim.targets import each_target
-from schemas.keys import Keys, tag_of
+from jobs.rim.warm import WarmStore
+from jobs.rim.warm_part import wrong_of
+from schemas.keys import Keys
 from schemas.release import CatalogueRelease, Published, Release, surface_key
 from schemas.tables import SURFACES
 
@@ -52,8 +55,10 @@ def main(args: argparse.Namespace, settings: Settings) -> int:
         lineage = Lineage(lake, settings, args.as_of, args.snapshot)
         shelf = read_shelf(lineage, tuple(dict.fromkeys(args.surfaces)), keys)
 
+    warm = WarmStore.of(settings, lake, keys)
+
     def act(own: Settings, say: Callable[[str], None]) -> None:
-        Publisher(connect(own), keys, own, args.allow_older, say, history).publish(shelf)
+        Publisher(connect(own), keys, own, args.allow_older, say, history, warm).publish(shelf)
 
     each_target(settings, act)
     return 0
@@ -75,13 +80,14 @@ class Publisher:
         allow_older: bool = False,
         say: Callable[[str], None] = print,
         history: History | None = None,
+        warm: WarmStore | None = None,
     ):
         self.client, self.keys, self.allow_older, self.say, self.history = client, keys, allow_older, say, history
         self.all_settings, self.settings = settings, settings.publish
         self.lease = Lease(client, keys, self.settings.lease_s)
         self.writer = Writer(client, keys, self.settings, heartbeat=self.lease.renew)
         self.keeper = Keeper(client, keys, self.settings, heartbeat=self.lease.renew)
-        self.loaded: dict[str, Loaded] = {}
+        self.stock = Stock(self.writer, warm, history, say)
 
     def publish(self, shelf: Shelf) -> Release | None:
         """Load, verify and switch what is not live yet; returns the release that is live afterwards.
@@ -112,7 +118,7 @@ class Publisher:
         whole = live is None or self.keeper.holds_catalogue(live.catalogue)
         if whole and not wanted.generations:
             return live
-        return self.replace(live, wanted, known.pinned if known else ())
+        return self.replace(live, wanted, known)
 
     def is_news(self, generation: Generation, known: Release | None, named: bool, live: Release | None) -> bool:
         """Whether to publish a generation; a line where not, and where one that is live is loaded again."""
@@ -120,41 +126,51 @@ class Publisher:
         if now is None:
             return True
         if now.base == generation.name:
-            whole = live is not None and self.keeper.holds(now.base)
-            state = "is live already" if whole else "is live, but its keys are gone: loading it again"
-            self.say(f"{generation.surface}: {generation.name} {state}")
-            return not whole
+            wrong = self.wrong(now, live)
+            state = f"{wrong}: loading it again" if wrong else f"{now.base} is live already"
+            self.say(f"{generation.surface}: {state}")
+            return bool(wrong)
         if why := refusal(generation, known, named or self.allow_older):
             self.say(f"{generation.surface}: not published: {why}")
         return not why
+
+    def wrong(self, entry: Published, live: Release | None) -> str:
+        """Why what is live must be loaded again, in words; empty where it need not."""
+        if live is None or (entry.n_keys and not self.keeper.holds(entry.base)):
+            return f"the keys of {entry.base} are gone from Redis"
+        if entry.n_warm and not self.all_settings.warm.table:
+            return f"{entry.base} has a warm part, and warm.table names no table"
+        wrong = wrong_of(entry, self.settings.ttl_days)
+        return wrong and f"{entry.base} {wrong}"
 
     def lost(self, known: Release, live: Release | None, covered: set[str]) -> list[Shelf]:
         """What should be live, is not about to be replaced, and has lost its keys: once more out of the lake."""
         found = []
         for name, entry in known.surfaces.items():
             surface = name.partition("/")[0]
-            if surface in covered or (live and (entry.n_keys == 0 or self.keeper.holds(entry.base))):
+            if surface in covered or not (wrong := self.wrong(entry, live)):
                 continue
             try:
                 if self.history is None:
                     raise UsageError("no lake to load it from")
                 found.append(recorded_shelf(self.history, [entry.base], self.keys))
-                self.say(f"{surface}: the keys of {entry.base} are gone from Redis: loading it again")
+                self.say(f"{surface}: {wrong}: loading it again")
             except (UsageError, TemporaryError) as error:
-                self.say(f"warning: {surface}: the keys of {entry.base} are gone from Redis and stay so: {error}")
+                self.say(f"warning: {surface}: {wrong}, and that stays so: {error}")
         return found
 
-    def replace(self, live: Release | None, shelf: Shelf, pinned: tuple[str, ...]) -> Release:
+    def replace(self, live: Release | None, shelf: Shelf, known: Release | None) -> Release:
         """Load the catalogue and all generations, switch them together, remove what is no longer kept."""
         try:
             catalogue = self.load_catalogue(shelf, live)
-            changes = {surface_key(generation.surface): self.load(generation) for generation in shelf.generations}
+            changes = {surface_key(made.surface): self.stock.load(made, known) for made in shelf.generations}
             self.writer.settled(self.settings.replicas, self.settings.lease_s / 2)
             self.lease.renew()
         except (TemporaryError, redis.exceptions.RedisError):
             with suppress(TemporaryError, redis.exceptions.RedisError):  # else the next run removes it
                 self.give_up([generation.name for generation in shelf.generations])
             raise
+        pinned = known.pinned if known else ()
         after = self.switch(changes, catalogue, shelf.key_version, self.allow_older or shelf.named, pinned)
         self.confirm(after, changes)
         self.say(f"release {after.epoch} is live: {', '.join(changes)}; catalogue of {catalogue.n_items:,} items")
@@ -181,23 +197,6 @@ class Publisher:
             if known and not (self.allow_older and shelf.dictionary >= max(staying, default=0)):
                 return held
         return self.writer.load_catalogue(shelf.catalogue(), shelf.dictionary, shelf.dictionary, shelf.as_of)
-
-    def load(self, generation: Generation) -> Published:
-        if self.history and generation.origin:
-            self.history.remember(generation.origin)
-        loaded = self.loaded[generation.name] = self.writer.load(generation.name, generation.entries())
-        self.say(
-            f"{generation.surface}: {generation.name}: {loaded.n_keys:,} keys, {loaded.n_bytes:,} bytes, read back"
-        )
-        return Published(
-            base=generation.name,
-            tag=tag_of(generation.name),
-            delta=None,
-            as_of=generation.as_of,
-            generated_at=generation.generated_at,
-            n_keys=loaded.n_keys,
-            dictionary=generation.dictionary,
-        )
 
     def switch(
         self,
@@ -228,7 +227,7 @@ class Publisher:
         there = live is not None and live.epoch >= after.epoch and self.keeper.holds_catalogue(after.catalogue)
         try:
             for entry in changes.values() if there else ():
-                self.writer.recheck(entry.base, self.loaded[entry.base])
+                self.stock.recheck(entry.base)
         except TemporaryError:
             there = False
         if not there:

@@ -13,6 +13,7 @@ import orjson
 from schemas.keys import tag_of
 from schemas.tables import CONTROL_ARM, SURFACES
 
+NO_WARM_PART = {"n_warm": 0, "warm_until": ""}
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -36,6 +37,8 @@ class Published:
     generated_at: str  # when the batch made it
     n_keys: int
     dictionary: int  # item dictionary version its indices need
+    n_warm: int = 0  # users whose lists are in the warm store instead
+    warm_until: str = ""  # when these rows end, where there are some
 
     @property
     def age_key(self) -> tuple[str, str]:
@@ -73,6 +76,11 @@ class Release:
     def live(self, surface: str, arm: str = CONTROL_ARM) -> Published | None:
         return self.surfaces.get(surface_key(surface, arm))
 
+    def named(self, name: str) -> Published | None:
+        """The generation of that id, live or kept."""
+        entries = (*self.surfaces.values(), *(old for olds in self.previous.values() for old in olds))
+        return next((entry for entry in entries if entry.base == name), None)
+
     def kept(self) -> set[str]:
         """Ids of all generations whose keys must stay."""
         lists = (*self.previous.values(), self.surfaces.values())
@@ -106,8 +114,11 @@ class Release:
         return max(before, key=lambda old: old.age_key, default=None)
 
     def to_json(self) -> bytes:
-        """Without ``pinned`` where nothing is: then versions that do not know it read it, too."""
+        """Without ``pinned`` and warm parts where there are none: then versions that do not know them read it, too."""
         value = {name: held for name, held in asdict(self).items() if name != "pinned" or held}
+        for entry in (*value["surfaces"].values(), *(old for olds in value["previous"].values() for old in olds)):
+            if not entry["n_warm"]:
+                del entry["n_warm"], entry["warm_until"]
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
@@ -152,7 +163,8 @@ def read_map(value: object, name: str) -> dict:
 
 
 def read_published(name: str, value: object) -> Published:
-    entry = build(Published, value)
+    known = NO_WARM_PART | value if isinstance(value, dict) else value
+    entry = build(Published, known)
     if entry.tag != tag_of(entry.base) or not entry.base.startswith(name.partition("/")[0] + "-"):
         raise ValueError(f"release: {name} has base {entry.base!r} and tag {entry.tag!r}, which do not belong together")
     return entry
@@ -175,7 +187,7 @@ def build(kind: type, value: object, **read: object) -> object:
 
 
 def check_field(where: str, name: str, declared: object, value: object) -> None:
-    if name in ("as_of", "generated_at", "released_at"):
+    if name in ("as_of", "generated_at", "released_at") or (name == "warm_until" and value != ""):
         parse_time(value if isinstance(value, str) else "")
     elif declared in (int, str) and (type(value) is not declared or (declared is int and value < 0)):
         raise ValueError(f"release: {where}.{name} is {value!r:.80}; allowed: {declared.__name__}, not negative")

@@ -14,6 +14,7 @@ from pathlib import Path
 from conf.settings import Serving, SettingsError, load_settings
 from serving.drain import begin
 from serving.metrics import prepare
+from serving.warm import require_boto3
 
 EXIT_USAGE = 2
 CONNECTIONS = 2_048  # open ones of a worker, and those that wait to be accepted; requests queue in serving.gate
@@ -24,6 +25,7 @@ def main() -> int:
     try:
         settings = load_settings()
         settings.identity.secret_bytes()
+        require_boto3(settings.warm)
     except SettingsError as error:
         return complain(str(error))
     serving = settings.serving

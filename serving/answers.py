@@ -21,6 +21,7 @@ from serving.safety import Rules, Told, select
 from serving.telling import Made, personal, public
 from serving.tokens import token_key
 from serving.view import View
+from serving.warm import WarmReader, filled
 
 
 class NothingPublished(LookupError):
@@ -40,9 +41,15 @@ class Answers:
     """Answers by the release adopted when the request came; ``clock`` gives seconds since 1970."""
 
     def __init__(
-        self, watch: ReleaseWatch, corrections: Corrections, secret: bytes, max_per_category: int = 0, clock=time.time
+        self,
+        watch: ReleaseWatch,
+        corrections: Corrections,
+        secret: bytes,
+        max_per_category: int = 0,
+        clock=time.time,
+        warm: WarmReader | None = None,
     ):
-        self.watch, self.corrections, self.secret, self.clock = watch, corrections, secret, clock
+        self.watch, self.corrections, self.secret, self.clock, self.warm = watch, corrections, secret, clock, warm
         self.reader: Reader = watch.reader
         self.max_per_category = max_per_category
         self.key = token_key(secret)
@@ -138,7 +145,7 @@ class Answers:
                     entry, found = newer, again
         except StoreAway:
             return Read(entry, degraded=True)
-        return unpacked(entry, found)
+        return self.read_warm([user], [found], entry, deadline)[0]
 
     def read_users(self, users: Sequence[str], snapshot: Snapshot, deadline: Deadline) -> list[Read]:
         """As ``read_user`` for many, one pipeline in all; a release that switched meanwhile is the next request's."""
@@ -147,7 +154,14 @@ class Answers:
             found = self.reader.users(users, entry.tag if entry else None, deadline)
         except StoreAway:
             return [Read(entry, degraded=True)] * len(users)
-        return [unpacked(entry, user) for user in found]
+        return self.read_warm(users, found, entry, deadline)
+
+    def read_warm(
+        self, users: Sequence[str], found: list[UserRead], entry: Published | None, deadline: Deadline
+    ) -> list[Read]:
+        """The reads of users, with lists from the warm store where Redis lacks them."""
+        found, away = filled(self.warm, users, found, entry, deadline)
+        return [unpacked(entry, one, degraded=away and one.base is None) for one in found]
 
     def read_neighbors(self, idx: int, surface: str, snapshot: Snapshot, deadline: Deadline) -> Read:
         """The item's neighbors, of the generation that is live now; the item itself may not come."""
@@ -200,7 +214,7 @@ class Answers:
         return Made(surface, read.entry, asked, segments, picks, view, degraded, told)
 
 
-def unpacked(entry: Published | None, found: UserRead) -> Read:
+def unpacked(entry: Published | None, found: UserRead, degraded: bool = False) -> Read:
     """What Redis held of a user; a damaged value makes it the next rung's turn, and says so.
 
     ``flags`` and ``delta`` are read, and mean nothing yet.
@@ -210,7 +224,7 @@ def unpacked(entry: Published | None, found: UserRead) -> Read:
         if found.seen:  # beside a value of version 1 the seen items have a key of their own
             seen = unpack_ids(found.seen)
         blocked = {"seen": seen, "recent": unpack_ids(found.recents) if found.recents else ()}
-        return Read(entry, slate, blocked)
+        return Read(entry, slate, blocked, degraded)
     except ValueError:
         return Read(entry, degraded=True)
 

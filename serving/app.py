@@ -31,6 +31,7 @@ from serving.pages import add_pages
 from serving.reader import Reader
 from serving.release_watch import ReleaseWatch
 from serving.values import Refused, short
+from serving.warm import open_warm
 
 SWITCH_S = 0.0005  # a request waits so long for the interpreter while a release is adopted; Python's own 5 ms show
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -56,11 +57,14 @@ def from_settings() -> Gate:
 
 
 def open_answers(settings: Settings) -> Answers:
-    """Raise SettingsError when there is no secret."""
+    """Raise SettingsError when there is no secret, or no boto3 for a warm store."""
     secret, serving = settings.identity.secret_bytes(), settings.serving
-    watch = ReleaseWatch(Reader(settings.redis), CopyFolder(serving.cache_dir), serving.poll_ms)
-    corrections = Corrections(watch)
-    return Answers(watch.start(), corrections, secret, serving.max_per_category)
+    reader = Reader(settings.redis)
+    watch = ReleaseWatch(reader, CopyFolder(serving.cache_dir), serving.poll_ms)
+    corrections, warm = Corrections(watch), open_warm(settings, reader)
+    if warm:
+        watch.after_poll.append(warm.probe)
+    return Answers(watch.start(), corrections, secret, serving.max_per_category, warm=warm)
 
 
 def create_app(answers: Answers, settings: Serving) -> Flask:
@@ -85,6 +89,8 @@ def add_metrics(app: Flask, answers: Answers, settings: Serving) -> Metrics:
     metrics = app.extensions["metrics"] = Metrics(answers.watch)
     install(app, metrics, settings.deadline_ms / 1000, SURFACE_OF)
     answers.watch.after_poll.append(metrics.sample)
+    if answers.warm:
+        answers.warm.told = metrics.read_warm
     app.add_url_rule("/metrics", "metrics", lambda: reply(metrics.render(), NO_STORE, kind=METRICS_TYPE))
     return metrics
 

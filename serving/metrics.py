@@ -53,6 +53,7 @@ class Metrics:
         )
         self.shed = Counter("nightshelf_shed", "Requests refused because others waited too long already.", **made)
         self.opened = Counter("nightshelf_breaker_opened", "Times a worker stopped asking Redis.", **made)
+        self.warm = Counter("nightshelf_warm_reads", "Users looked for in the warm store.", ["result"], **made)
         live = {"multiprocess_mode": "livesum", **made}
         self.breaker = Gauge("nightshelf_breaker_open", "Workers that do not ask Redis now.", **live)
         self.degraded = Gauge("nightshelf_degraded", "Workers that answer from copies now.", **live)
@@ -71,6 +72,11 @@ class Metrics:
             pair = children[key] = (self.requests.labels(surface, status), self.seconds.labels(surface, tier))
         pair[0].inc()
         pair[1].observe(seconds)
+
+    def read_warm(self, result: str, n: int) -> None:
+        """So many users' lists were found there, absent, or it was away."""
+        if n:
+            self.warm.labels(result).inc(n)
 
     def sample(self) -> None:
         """What is, not what was counted; called as often as the release is looked at."""

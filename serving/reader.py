@@ -1,4 +1,4 @@
-"""The one place that reads Redis: short time-outs, no retries, one round trip a request, a breaker, and one replica.
+"""The one place that asks Redis: short time-outs, no retries, one round trip a request, a breaker, and one replica.
 
 A user's keys share a slot and are strings, so one MGET reads them all in one command. After three failures in a row,
 while reads are slow, and at first, a server's breaker is open: requests are told at once that it is away, and only the
@@ -146,6 +146,14 @@ class Reader:
     def live(self, deadline: Deadline) -> bytes | None:
         """The release as it is now."""
         return self.values([self.keys.live], deadline)[0]
+
+    def put_back(self, user: str, tag: str, value: bytes, seconds: int) -> None:
+        """Have Redis hold a user's list for a while, unless it does; for the background: what fails is not told."""
+        name = self.keys.slate(user, tag)
+        master = self.topology.holding(name).master
+        if not master.breaker.open:
+            with suppress(redis.exceptions.RedisError):
+                master.patient.set(name, value, ex=seconds, nx=True)
 
     def close(self) -> None:
         for node in self.nodes:

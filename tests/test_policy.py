@@ -27,7 +27,7 @@ SHARED_JOB_PARTS = {
     "judging",
     "reporting",
 }  # folders of jobs/ that jobs have in common
-NEVER_SERVED = ("pyspark", "pandas", "airflow", "great_expectations", "pyarrow", "numpy", "scipy", "implicit")
+NEVER_SERVED = ("pyspark", "pandas", "airflow", "great_expectations", "pyarrow", "numpy", "scipy", "implicit", "boto3")
 MODULE_LINES, FUNCTION_LINES, MEDIAN_LINES = 250, 50, 10
 LARGER = {"schemas/tables.py": 400}  # all tables, once: a list, and looked up as one
 

@@ -165,7 +165,7 @@ def test_leftovers_go_even_when_there_is_nothing_new_to_publish(client, settings
     dead = generation(as_of=LATER, seed=2)
     dying = publisher(client, settings)
     dying.lease.acquire(0)
-    dying.load(dead)  # loaded, never switched
+    dying.stock.load(dead, None)  # loaded, never switched
     dying.lease.give_back()
     assert keys_of(client, tag_of(dead.name))
     publisher(client, settings).publish(shelf(generation(seed=1)))
@@ -259,7 +259,7 @@ def test_the_switch_itself_refuses_to_go_backwards(client, settings):
     live = publisher(client, settings).publish(shelf(generation(as_of=LATER), as_of=LATER))
     older = publisher(client, settings)
     older.lease.acquire(0)
-    entry = older.load(generation(as_of=NOON, seed=4))
+    entry = older.stock.load(generation(as_of=NOON, seed=4), None)
     with pytest.raises(TemporaryError, match="for_you/control went live with a later as_of"):
         older.switch({"for_you/control": entry}, live.catalogue, 1)
 

@@ -65,7 +65,7 @@ def test_an_unlink_that_was_cut_off_is_completed(client, settings, monkeypatch):
     dead = generation(as_of=LATER, seed=2, n_users=60)
     dying = publisher(client, settings)
     dying.lease.acquire(0)
-    dying.load(dead)
+    dying.stock.load(dead, None)
     dying.lease.give_back()
     for cut_at in (3, 3, 4):  # two commands for each of six lists
         cutting(monkeypatch, client, cut_at)

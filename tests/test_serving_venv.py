@@ -19,13 +19,20 @@ def test_the_serving_extra_alone_serves(tmp_path):
     argv = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", python, "-c", project / "requirements.txt"]
     subprocess.run([*argv, f"{project}[serving]"], check=True, timeout=300)
     names = {path.name.partition("-")[0] for path in Path(home).glob("lib/*/site-packages/*.dist-info")}
-    assert not names & {"apache_airflow", "pyspark", "pandas", "numpy", "pyarrow", "great_expectations"}
+    assert not names & {"apache_airflow", "pyspark", "pandas", "numpy", "pyarrow", "great_expectations", "boto3"}
+    (packages,) = Path(home).glob("lib/*/site-packages")
+    for part in ("conf", "jobs", "schemas", "serving"):  # every file but code that a wheel would lack unless told
+        files = [path.relative_to(project) for path in (project / part).rglob("*") if path.is_file()]
+        assert [str(file) for file in files if not (packages / file).is_file()] == []
     env = {
         "PATH": os.environ["PATH"],
         "NIGHTSHELF_IDENTITY__SECRET": "a secret of the tests",
         "NIGHTSHELF_SERVING__PORT": str(port),
         "NIGHTSHELF_REDIS__URL": f"unix://{tmp_path}/none",
     }
+    warm = {**env, "NIGHTSHELF_WARM__TABLE": "slates"}
+    refused = subprocess.run([python, "-m", "serving"], cwd=tmp_path, env=warm, capture_output=True, text=True)
+    assert (refused.returncode, "install nightshelf[serving,warm]" in refused.stderr) == (2, True)
     server = subprocess.Popen([python, "-m", "serving"], cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=2)
     try:
         assert alive(f"http://127.0.0.1:{port}/livez") == b'{"status":"alive"}'

@@ -14,6 +14,7 @@ from redis.cluster import RedisCluster
 
 from conf.settings import Publish
 from jobs.rim.key_lists import numbers_of, read_names
+from jobs.rim.warm_part import wrong_of
 from schemas.keys import Keys, tag_of
 from schemas.release import CatalogueRelease, Release
 
@@ -130,7 +131,8 @@ class Keeper:
             if not health.n_missing and health.ttl_s < RENEW_BELOW * self.life_s:
                 health = self.renew(name)
                 care.lines.append(f"{name}: renewed for {self.settings.ttl_days} days")
-            if wrong := health.wrong(self.life_s):
+            entry = release.named(name)
+            if wrong := health.wrong(self.life_s) or (entry and wrong_of(entry, self.settings.ttl_days)):
                 serious = name in live or name in release.pinned
                 (care.alarms if serious else care.warnings).append(told(name, wrong, name in live))
         self.keep_catalogue(release.catalogue, care)

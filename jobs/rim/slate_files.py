@@ -1,8 +1,10 @@
 """The slates of a generation as the lake holds them, part by part, for loaders that work side by side."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -22,11 +24,18 @@ class Part:
 
 
 class SlateFiles:
-    """Files of the slates table."""
+    """Files of the slates table, or some of their rows; ``n_rows`` counts all."""
 
     def __init__(self, lake: Lake, files: list[DataFile]):
         self.store, self.files = lake.store, files
         self.n_rows = sum(file.rows for file in files)
+        self.chosen: Callable[[pa.Array], np.ndarray] | None = None
+
+    def only(self, chosen: Callable[[pa.Array], np.ndarray]) -> "SlateFiles":
+        """The rows of the users for whom ``chosen(user_ids)`` is True."""
+        some = copy.copy(self)
+        some.chosen = chosen
+        return some
 
     def parts(self) -> Iterator[Part]:
         for file in self.files:
@@ -42,4 +51,8 @@ class SlateFiles:
             coded = [path for path in paths if path.startswith("sources.")]
             file = pq.ParquetFile(source, metadata=metadata, read_dictionary=coded)
             groups = [part.group]
-            yield from file.iter_batches(BATCH_ROWS, groups, columns=SLATE_COLUMNS, use_threads=False)
+            for batch in file.iter_batches(BATCH_ROWS, groups, columns=SLATE_COLUMNS, use_threads=False):
+                if self.chosen is not None:
+                    batch = batch.filter(pa.array(self.chosen(batch["user_id"])))
+                if batch.num_rows:
+                    yield batch
