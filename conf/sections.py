@@ -56,6 +56,7 @@ class Identity(Section):
 
 class Resources(Section):
     memory_gb: Annotated[float, between(1, 10_000)]
+    end_with_parent: bool
 
 
 class Spark(Section):

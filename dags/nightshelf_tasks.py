@@ -12,6 +12,10 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import RetryDecision, RetryPolicy
 
 PROJECT = Path(__file__).parents[1]  # the settings' relative paths start here
+ENVIRONMENT = {
+    "PYTHONUNBUFFERED": "1",  # log lines appear while the job works
+    "NIGHTSHELF_RESOURCES__END_WITH_PARENT": "true",  # killed with its task, a try never meets the one before
+}
 FINAL = {2: "usage or configuration", 3: "the data gate refused"}
 
 
@@ -42,7 +46,7 @@ def nightshelf(task_id: str, arguments: str, operator: type[BashOperator] = Bash
         task_id=task_id,
         bash_command=f"nightshelf {arguments}",
         cwd=str(PROJECT),
-        env={"PYTHONUNBUFFERED": "1"},  # log lines appear while the job works
+        env=ENVIRONMENT,
         append_env=True,
         skip_on_exit_code=None,
         **options,

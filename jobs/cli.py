@@ -7,10 +7,10 @@ Exit codes: 0 done, 2 usage or configuration, 3 the data gate refused (do not re
 import argparse
 import importlib
 import os
-import select
 import sys
 
 from conf.settings import SettingsError, load_settings
+from jobs.rim import lifetime
 from jobs.rim.errors import (
     EXIT_REFUSED,
     EXIT_TEMPORARY,
@@ -22,7 +22,6 @@ from jobs.rim.errors import (
     describe,
 )
 
-STDOUT = 1
 COMMANDS = {  # name -> (module, what it does)
     "generate": ("jobs.generate", "make a shop's traffic to try things on"),
     "check-source": ("jobs.check_source", "say what an ingest of your events would do"),
@@ -64,7 +63,10 @@ def main(argv: list[str] | None = None) -> int:
     command = next((word for word in argv if not word.startswith("-")), None)
     try:
         args = build_parser(command).parse_args(argv)
-        code = importlib.import_module(COMMANDS[args.command][0]).main(args, load_settings())
+        settings = load_settings()
+        if settings.resources.end_with_parent:
+            lifetime.end_with_parent()
+        code = importlib.import_module(COMMANDS[args.command][0]).main(args, settings)
         sys.stdout.flush()  # else a reader gone too early is noticed where nothing can be done about it
         return code
     except (UsageError, SettingsError) as error:
@@ -83,11 +85,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def unread() -> bool:
     """Whether nobody reads standard output any more; if so, the rest of it goes nowhere, quietly."""
-    poll = select.poll()
-    poll.register(STDOUT, select.POLLOUT)
-    gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    gone = lifetime.unread()
     if gone:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), lifetime.STDOUT)
     return gone
 
 

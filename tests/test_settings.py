@@ -64,6 +64,7 @@ def test_the_line_above_an_option_tells_its_meaning_unit_range_and_default(secti
     value = getattr(getattr(load_settings(), section), key)
     shown = {
         "true": "True",
+        "false": "False",
         "the first four": str(("category", "country", "device", "age_band")),
         '""': "",
         "[]": "()",
