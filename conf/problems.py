@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 TYPES = {int: "a whole number", float: "a number", bool: "true or false"}  # all else is text
@@ -30,9 +30,9 @@ def explain(problem: dict, root: type[BaseModel], file: str) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"setting {key}: no such setting; see {file} for all"
-    hidden = key.partition(".")[2] == "secret"
-    value = "(not given)" if problem["type"] == "missing" else "(hidden)" if hidden else repr(problem["input"])
     field = field_at(root, problem["loc"])
+    hidden = field is not None and SecretStr in (field.annotation, *get_args(field.annotation))
+    value = "(not given)" if problem["type"] == "missing" else "(hidden)" if hidden else repr(problem["input"])
     wrong = WRONG.get(problem["type"]) or problem["msg"].replace("Input should", "should", 1)
     return f"setting {key} = {value}: {wrong}; allowed: {allowed(field) if field else f'see {file}'}"
 

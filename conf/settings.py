@@ -14,6 +14,7 @@ from pydantic_settings import SettingsError as UnparsedVariable
 
 from conf.problems import explain, explain_variables
 from conf.sections import (
+    Alerts,
     Candidates,
     Cold,
     Cooccurrence,
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     redis: Redis
     publish: Publish
     serving: Serving
+    alerts: Alerts
 
     @classmethod
     def settings_customise_sources(

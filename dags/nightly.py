@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
 from airflow.sdk import DAG, CronDataIntervalTimetable
+from nightshelf_alerts import tell
 from nightshelf_links import ReportOperator
 from nightshelf_tasks import DEFAULT_ARGS, nightshelf
 
@@ -40,6 +41,7 @@ with DAG(
     start_date=datetime(1997, 9, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
+    on_failure_callback=tell,
     default_args={**DEFAULT_ARGS, "execution_timeout": timedelta(hours=3), "max_retry_delay": timedelta(minutes=30)},
     tags=["nightshelf", "batch"],
     doc_md=__doc__,

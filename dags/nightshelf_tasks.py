@@ -8,8 +8,8 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import RetryDecision, RetryPolicy
+from nightshelf_operator import JobOperator
 
 PROJECT = Path(__file__).parents[1]  # the settings' relative paths start here
 ENVIRONMENT = {
@@ -40,7 +40,7 @@ DEFAULT_ARGS = {
 }
 
 
-def nightshelf(task_id: str, arguments: str, operator: type[BashOperator] = BashOperator, **options) -> BashOperator:
+def nightshelf(task_id: str, arguments: str, operator: type[JobOperator] = JobOperator, **options) -> JobOperator:
     """A task that runs ``nightshelf ARGUMENTS`` in the project's folder; its last line of output becomes its XCom."""
     return operator(
         task_id=task_id,

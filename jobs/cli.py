@@ -1,7 +1,7 @@
 """The command ``nightshelf``. Imports lazily: a subcommand pays only for what it uses.
 
-Exit codes: 0 done, 2 usage or configuration, 3 the data gate refused (do not retry), 75 temporary (retry), 130 Ctrl-C,
-141 the reader of the output went away.
+Exit codes: 0 done, 2 usage or configuration, 3 the data gate refused (do not retry), 4 what is live is too old, 75
+temporary (retry), 130 Ctrl-C, 141 the reader of the output went away, 143 asked to end.
 """
 
 import argparse
@@ -39,6 +39,8 @@ COMMANDS = {  # name -> (module, what it does)
     "availability": ("jobs.availability", "take items out of all answers, or back, within seconds"),
     "promotions": ("jobs.promotions", "pin items to places of answers, for a while"),
     "report": ("jobs.report", "write one page about a run: quality, churn, what changed for whom, the gate"),
+    "freshness": ("jobs.freshness", "say whether what is live is as fresh as it should be, and tell people once"),
+    "alert": ("jobs.alert", "tell people that a run failed; Airflow calls it"),
     "backtest": ("jobs.backtest", "compare our lists with single methods on events held back, or write the lists"),
     "explain": ("jobs.explain", "ask the running API about a person and tell the path in words"),
 }

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from conf.settings import CONF_DIR, DEFAULTS, Settings, SettingsError, load_settings
 
@@ -69,6 +69,7 @@ def test_the_line_above_an_option_tells_its_meaning_unit_range_and_default(secti
         '""': "",
         "[]": "()",
     }.get(default, default)
+    value = value.get_secret_value() if isinstance(value, SecretStr) else value
     assert str(value) == shown or (isinstance(value, float | int) and float(shown) == value)
     bounds = {type(m).__name__: m for m in field.metadata}
     if "Ge" in bounds:
@@ -99,6 +100,12 @@ def test_later_layers_win(conf_file, monkeypatch):
         ("[trending]\nsegments = ['moon']\n", ["trending.segments", "'moon'", "category", "age_band"]),
         ("[redis]\nurl = 'localhost'\n", ["redis.url = 'localhost'", "begins with redis://, rediss://, unix://"]),
         ("[redis]\nurl = 'sentinel://a:1'\n", ["redis.url = 'sentinel://a:1'", "sentinel://hosts/service"]),
+        (
+            "[alerts]\nwebhook_url = 'hooks.example'\n",
+            ["alerts.webhook_url = (hidden)", "begins with https://, http://"],
+        ),
+        ("[alerts]\nsmtp_url = 'smtp://a:b@host:x'\n", ["alerts.smtp_url = (hidden)", "begins with smtp://, smtps://"]),
+        ("[alerts]\nemail_to = ['ops']\n", ["alerts.email_to.0 = 'ops'", "a list of e-mail addresses"]),
         ("[redis]\nnamespace = 'A'\n", ["redis.namespace = 'A'", "1 to 32 of the characters a to z"]),
         ("[lake]\nuri = 3\n", ["lake.uri = 3", "is no text", "allowed: text of 1 or more characters"]),
         ("[trending]\nsegments = 'country'\n", ["trending.segments = 'country'", "is no list", "any of category, "]),
