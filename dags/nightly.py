@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
 from airflow.sdk import DAG, CronDataIntervalTimetable
 from nightshelf_alerts import tell
-from nightshelf_links import ReportOperator
+from nightshelf_links import ReportedOperator, ReportOperator
 from nightshelf_tasks import DEFAULT_ARGS, nightshelf
 
 RUN = "--as-of {{ data_interval_end.isoformat() }} --snapshot {{ ti.xcom_pull(task_ids='snapshot') }}"
@@ -31,7 +31,7 @@ TASKS = (  # task, what `nightshelf` does in it, the tasks whose tables it reads
     ("report", "report", ["gate"]),
 )
 OPTIONS = {
-    "gate": {"retries": 0},
+    "gate": {"operator": ReportedOperator, "retries": 0},
     "report": {"operator": ReportOperator, "trigger_rule": "all_done"},  # a refused night is the one to read about
 }
 

@@ -1,11 +1,11 @@
-"""The link from a task to the page it wrote, and the operator that has it.
+"""Links from tasks to the page about their run, and the operators that have them.
 
 The page is in the lake; Airflow's API server hands it out where the plugin ``deploy/plugins/nightshelf_reports.py`` is
 installed.
 """
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.configuration import conf
@@ -23,8 +23,21 @@ class ReportLink(BaseOperatorLink):
     def get_link(self, operator, *, ti_key) -> str:
         """The path, on the server the UI comes from, of the page the task named last; empty when it named none."""
         path = report_path(XCom.get_value(ti_key=ti_key, key="return_value"))
-        prefix = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
-        return prefix + path if path else ""
+        return prefix() + path if path else ""
+
+
+class RunReportLink(BaseOperatorLink):
+    """For a task that ends before the page is written: the server looks for it when somebody follows the link."""
+
+    name = "Report"
+
+    def get_link(self, operator, *, ti_key) -> str:
+        return f"{prefix()}/nightshelf/runs/{quote(ti_key.run_id)}/report"
+
+
+def prefix() -> str:
+    """Where the server the UI comes from begins."""
+    return urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
 
 
 def report_path(line: str | None) -> str:
@@ -37,3 +50,9 @@ class ReportOperator(JobOperator):
     """A task whose last line of output is the path of a report."""
 
     operator_extra_links = (ReportLink(),)
+
+
+class ReportedOperator(JobOperator):
+    """A task whose run has a report, written after it: a gate that refused is read about there."""
+
+    operator_extra_links = (RunReportLink(),)

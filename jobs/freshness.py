@@ -21,6 +21,7 @@ from jobs.rim.redis_release import read_release
 from jobs.rim.targets import place, targets
 from schemas.keys import Keys
 from schemas.release import Published, Release, parse_time
+from schemas.tables import CONTROL_ARM
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,9 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, settings: Settings) -> int:
     keys, lake = Keys(settings.redis.namespace), Lake.open(settings.lake)
-    wrong: dict[str, str] = {}
-    for own in targets(settings):
-        wrong |= look(own, keys, History(lake, keys.namespace), datetime.now(UTC))
+    every, wrong = targets(settings), {}
+    for own in every:
+        where = place(own.redis.url)
+        found = look(own, where, keys, History(lake, keys.namespace), datetime.now(UTC))
+        said = f"{where}: " if len(every) > 1 else ""
+        wrong |= {f"{said}{name}": f"{said}{line}" for name, line in found.items()}
     for line in wrong.values():
         print(line)
     if args.tell:
@@ -40,36 +44,36 @@ def main(args: argparse.Namespace, settings: Settings) -> int:
     return EXIT_OLD if wrong else 0
 
 
-def look(settings: Settings, keys: Keys, history: History, now: datetime) -> dict[str, str]:
-    """What is wrong with one Redis: a line for each surface, or one for the whole: prints what is well."""
-    where = place(settings.redis.url)
+def look(settings: Settings, where: str, keys: Keys, history: History, now: datetime) -> dict[str, str]:
+    """What is wrong with one Redis: a line by surface, or one for the whole; prints what is well."""
     try:
         with redis_trouble(where):
             live = read_release(connect(settings), keys)
     except TemporaryError as error:
-        return {where: str(error)}
-    if live is None:
-        lost = history.newest()
-        if lost is None:
-            print(f"{where}: nothing was ever published")
-            return {}
-        return {where: f"{where}: nothing is live, and release {lost.epoch} was: `nightshelf publish` loads it again"}
-    return judged(live, settings.alerts, where, now)
+        return {"Redis": str(error)}
+    if live is not None:
+        return judged(live, settings.alerts, now)
+    lost = history.newest()
+    if lost is None:
+        print("nothing was ever published")
+        return {}
+    return {"Redis": f"Redis is empty, and release {lost.epoch} was live: `nightshelf keep` says how to load it again"}
 
 
-def judged(live: Release, wanted: Alerts, where: str, now: datetime) -> dict[str, str]:
-    """A line for each surface that is too old, by its place."""
+def judged(live: Release, wanted: Alerts, now: datetime) -> dict[str, str]:
+    """A line for each surface that is too old."""
     wrong = {}
-    for name, entry in live.surfaces.items():
-        surface = name.partition("/")[0]
+    for key, entry in live.surfaces.items():
+        surface, _, arm = key.partition("/")
+        name = surface if arm == CONTROL_ARM else key
         setting = "trending_max_age_hours" if surface == "trending" else "max_age_hours"
         hours = getattr(wanted, setting)
-        told = f"{name}: knows nothing after {entry.as_of}, {age(entry, now)} ago"
+        line = f"{name}: knows nothing after {entry.as_of}, {age(entry, now)} ago; allowed: {hours} h"
         if now - parse_time(entry.as_of) > timedelta(hours=hours):
             pinned = ", and it is pinned" if entry.base in live.pinned else ""
-            wrong[f"{where} {name}"] = f"{told}; allowed: {hours} h (alerts.{setting}){pinned}"
+            wrong[name] = f"{line} (alerts.{setting}){pinned}"
         else:
-            print(f"{told}; allowed: {hours} h")
+            print(line)
     return wrong
 
 

@@ -9,9 +9,13 @@ from listeners import mailbox, webhook
 from shelves import KEYS, generation, publisher, shelf
 
 from conf.sections import Alerts
+from conf.settings import load_settings
 from jobs import cli
 from jobs.rim import alerting
 from jobs.rim.alerting import Alert, deliver
+from jobs.rim.history import History
+from jobs.rim.lake import Lake
+from jobs.rim.redis_release import read_release
 from schemas.release import TIME_FORMAT
 
 pytest_plugins = ["redis_fixture"]
@@ -173,8 +177,6 @@ def open_watched(monkeypatch, hook, server, tmp_path):
 
 
 def publish(client, surface: str, hours: float) -> None:
-    from conf.settings import load_settings
-
     made = shelf(generation(surface, as_of=hours_ago(hours), seed=int(hours * 1000)), as_of=hours_ago(hours))
     publisher(client, load_settings()).publish(made)
 
@@ -185,7 +187,7 @@ def test_an_old_release_is_told_once_and_so_is_its_end(client, watched, hook, ca
     publish(client, "for_you", 29)
     publish(client, "trending", 2)
     assert watched.look() == (0, [])
-    assert "for_you/control: knows nothing after" in capsys.readouterr().out
+    assert "for_you: knows nothing after" in capsys.readouterr().out
     client.delete(KEYS.live)
     publish(client, "for_you", 31)
     publish(client, "trending", 2)
@@ -214,3 +216,11 @@ def test_a_redis_that_is_away_is_an_incident_too(client, watched, monkeypatch, t
     assert watched.look() == (4, ["release_old"])
     assert "cannot be reached" in watched.hook.heard[0][2]["lines"][0]
     assert watched.look() == (4, [])
+
+
+def test_a_redis_that_lost_what_was_live_is_one(client, watched, tmp_path):
+    publish(client, "for_you", 1)
+    History(Lake.open(load_settings().lake), KEYS.namespace).claim(read_release(client, KEYS))
+    client.flushall()
+    assert watched.look() == (4, ["release_old"])
+    assert watched.hook.heard[0][2]["lines"][0].startswith("Redis is empty, and release 1 was live")

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from listeners import webhook
 
 from deploy.embedded import airflow as embedded
 from deploy.embedded import processes
@@ -31,6 +32,7 @@ STUB = """\
 #!/bin/sh
 echo "$*" >> "$STUB_CALLS"
 case "$*" in
+    alert*) exec "$REAL_NIGHTSHELF" "$@" ;;
     ingest*) echo '{"snapshot": 7, "end_hour": "1998-04-22T23:00:00+00:00"}' ;;
     snapshot) echo 7 ;;
     gate*--as-of?????-??-?3T*) echo "nightshelf: slates: min_fill 0.1 seen 0.05" >&2; exit 3 ;;
@@ -56,6 +58,7 @@ def stubbed(tmp_path_factory):
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dag_processor"),
         "PATH": os.pathsep.join([str(stub.parent), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "STUB_CALLS": str(home / "calls"),
+        "REAL_NIGHTSHELF": str(Path(sys.executable).parent / "nightshelf"),
         "TZ": "America/New_York",
     }
     airflow(env, "db", "migrate")
@@ -106,7 +109,7 @@ def dags(stubbed):
 
 
 def test_every_dag_is_described_dated_and_calm(dags):
-    assert dags.keys() == {"nightly", "hourly"}
+    assert dags.keys() == {"nightly", "hourly", "watch"}
     for name, dag in dags.items():
         assert dag["doc"].startswith("### "), name
         assert "nightshelf" in dag["tags"], name
@@ -122,13 +125,13 @@ def test_every_task_is_owned_bounded_and_retried_with_growing_pauses(dags):
         for name, task in dag["tasks"].items():
             assert task["owner"] == "nightshelf", name
             assert 0 < task["timeout"] <= 3 * 3600, name
-            assert task["retries"] == (0 if name == "gate" else 3), name
+            assert task["retries"] == (0 if name in ("gate", "freshness") else 3), name
             assert (task["backoff"], task["policy"]) == (2.0, "FinalExitCodes"), name
 
 
 def test_every_job_runs_in_the_project_folder_and_no_exit_code_is_a_skip(dags):
     jobs = [task for dag in dags.values() for task in dag["tasks"].values() if task["command"]]
-    assert len(jobs) == 13
+    assert len(jobs) == 14
     for task in jobs:
         assert (task["cwd"], task["append"], task["skips"]) == (str(ROOT), True, [])
 
@@ -237,7 +240,13 @@ BACKFILLS = (("nightly", "1998-05-01", "1998-05-04"), ("hourly", "1998-05-01", "
 
 
 @pytest.fixture(scope="module")
-def scheduler(stubbed):
+def hook():
+    with webhook() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def scheduler(stubbed, hook):
     """The real scheduler, DAG processor and API server on SQLite, with backfills to do.
 
     The backfills are asked for before anything else writes: SQLite refuses at once, whatever its time-out, a
@@ -246,6 +255,7 @@ def scheduler(stubbed):
     port = free_port()
     env = stubbed.env | embedded.environment(port) | {k: v for k, v in stubbed.env.items() if k.startswith("AIRFLOW__")}
     env |= {"AIRFLOW_HOME": str(stubbed.home), "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5"}
+    env |= {"NIGHTSHELF_ALERTS__WEBHOOK_URL": f"http://127.0.0.1:{hook.server_address[1]}/"}
     airflow(env, "dags", "reserialize")
     airflow(env, "dags", "unpause", "-y", ".*ly", "--treat-dag-id-as-regex")
     for dag_id, first, last in BACKFILLS:  # one run for each interval that begins from first to last
@@ -306,3 +316,16 @@ def test_the_real_scheduler_fails_at_once_what_no_retry_would_mend(scheduler):
     assert set(hour.values()) == {("success", 1)}
     wrong = scheduler.tasks("nightly", "1998-05-04", until=("publish", "upstream_failed"))
     assert wrong["prepare"] == ("failed", 1)
+
+
+@pytest.mark.slow
+def test_the_real_dag_processor_tells_of_a_night_that_failed_for_good(scheduler, hook):
+    deadline = time.monotonic() + 90
+    while not (told := [body for _, _, body in hook.heard if body["task"] == "gate"]):
+        assert time.monotonic() < deadline, hook.heard
+        time.sleep(0.5)
+    assert len(told) == 1
+    assert (told[0]["dag"], told[0]["exit_code"], told[0]["reason"]) == ("nightly", 3, "task_failure")
+    assert told[0]["line"] == "nightshelf: slates: min_fill 0.1 seen 0.05"
+    assert told[0]["data_interval_end"] == "1998-05-03T00:00:00Z"
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/dags/nightly/runs/backfill__1998-05-02T\S+", told[0]["run_url"])
