@@ -1,6 +1,7 @@
-"""Commands that end with who started them: with kill -9 of the starter, of the command, and with SIGTERM.
+"""Commands that end with those they work for: with kill -9 of these, or of the command, and with SIGTERM.
 
-The starter does what Airflow's BashOperator does: bash in a session of its own, output through a pipe.
+The starter does what Airflow's BashOperator does: bash in a session of its own, output through a pipe. A shell above it
+stands for the supervisor of the task.
 """
 
 import os
@@ -20,7 +21,7 @@ STARTER = """
 import os, subprocess, sys
 with subprocess.Popen(["bash", "-c", sys.argv[1]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                       start_new_session=True) as command:
-    print("session", command.pid, flush=True)
+    print("session", command.pid, os.getpid(), flush=True)
     for line in command.stdout:
         os.write(1, line)
 sys.exit(command.returncode % 256)
@@ -28,11 +29,11 @@ sys.exit(command.returncode % 256)
 
 
 class Started:
-    """A starter, and the session of the command it started."""
+    """A supervisor, the starter, and the session of the command that started."""
 
     def __init__(self, process: subprocess.Popen):
         self.process = process
-        self.session = int(self.read("session").split()[1])
+        self.session, self.starter = map(int, self.read("session").split()[1:])
 
     def read(self, wanted: str) -> str:
         """The next line of output that begins so."""
@@ -55,7 +56,7 @@ def started(kind: str, tmp_path: Path, **env: str):
     command = f"{sys.executable} {ROOT}/tests/long_command.py long {kind}"
     variables = {"NIGHTSHELF_RESOURCES__END_WITH_PARENT": "true", "PYTHONPATH": str(ROOT)} | env
     process = subprocess.Popen(
-        [sys.executable, "-c", STARTER, command],
+        ["bash", "-c", '"$0" -c "$1" "$2"; exit $?', sys.executable, STARTER, command],
         cwd=tmp_path,
         env=os.environ | variables,
         stdout=subprocess.PIPE,
@@ -66,7 +67,7 @@ def started(kind: str, tmp_path: Path, **env: str):
         try:
             yield began
         finally:
-            for pid in (process.pid, *others(began.session)):
+            for pid in (process.pid, began.starter, *others(began.session)):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
@@ -83,9 +84,18 @@ def test_a_killed_task_takes_its_spark_along(tmp_path, victim):
         began.read("worker")
         assert "java" in names(began.session)
         assert len(others(began.session)) >= 5  # command, watchman, JVM, the daemon of its workers, a worker
-        os.kill(began.process.pid if victim == "starter" else began.session, signal.SIGKILL)
+        os.kill(began.starter if victim == "starter" else began.session, signal.SIGKILL)
         began.gone_within(8)
     assert not list((tmp_path / ".nightshelf/spark/local").iterdir())  # the JVM had the time to clear its folders
+
+
+def test_a_killed_supervisor_takes_the_command_along(tmp_path):
+    with started("held", tmp_path) as began:
+        began.read("held")
+        began.process.kill()
+        assert began.read("nightshelf: asked to end")
+        assert began.read("given back")
+        began.gone_within(4)
 
 
 def test_sigterm_ends_a_command_in_order(tmp_path):
@@ -112,6 +122,6 @@ def test_a_command_that_cannot_hear_is_killed_when_its_time_is_over(tmp_path):
 def test_whoever_asks_for_nothing_outlives_a_shell(tmp_path):
     with started("held", tmp_path, NIGHTSHELF_RESOURCES__END_WITH_PARENT="false") as began:
         began.read("held")
-        began.process.kill()
+        os.kill(began.starter, signal.SIGKILL)
         time.sleep(1)
         assert names(began.session)

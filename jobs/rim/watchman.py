@@ -1,8 +1,8 @@
 """A process beside a command, so that nothing of a command that was ended goes on: not itself, its JVM, its workers.
 
 A process of its own, because the command may be deep in native code, or killed. It learns by its standard input which
-signals reached the command, and by the process table that the command, or who started it, is gone. Started by
-``lifetime``, as a file: it imports the standard library only.
+signals reached the command, and by the process table that the command, or one of those it works for, is gone. Started
+by ``lifetime``, as a file: it imports the standard library only.
 """
 
 import os
@@ -18,14 +18,14 @@ SWEEP_S = 3.0  # what the command leaves running, such as a JVM that clears its 
 PROC = Path("/proc")
 
 
-def main(command: int, starter: int, grace_s: float, sweeps: bool) -> None:
-    """Watch ``command``, started by ``starter``; ``sweeps``: its session holds nothing but what it started itself."""
+def main(command: int, above: list[int], grace_s: float, sweeps: bool) -> None:
+    """Watch ``command`` and those ``above`` it; ``sweeps``: its session holds nothing but what it started itself."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # meant for the command: what we have to do begins there
     deadline = None
     while os.getppid() == command:
         asked = signal_told()
-        if deadline is None and orphaned(command, starter):
+        if deadline is None and parents(command) != above:
             end(command, signal.SIGTERM)
             asked = True
         if deadline is None and asked:
@@ -47,9 +47,13 @@ def signal_told() -> bool:
     return signal.SIGTERM in told
 
 
-def orphaned(command: int, starter: int) -> bool:
-    """Whether who started the command is gone: somebody else is its parent then."""
-    return fields(command)[1:2] not in ([], [str(starter)])
+def parents(command: int) -> list[int]:
+    """Who started a process, and who started that one: of Airflow the task's process and its supervisor.
+
+    Whose parent is gone gets another one. Nobody where /proc is missing.
+    """
+    starter = fields(command)[1:2]
+    return [int(parent) for parent in [*starter, *(fields(int(starter[0]))[1:2] if starter else [])]]
 
 
 def fields(pid: int) -> list[str]:
@@ -80,4 +84,5 @@ def others(session: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4] == "sweep")
+    me, grace, leads, *above = sys.argv[1:]
+    main(int(me), [int(pid) for pid in above], float(grace), leads == "sweep")
