@@ -18,6 +18,7 @@ with DAG(
     start_date=datetime(1997, 9, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
+    dagrun_timeout=timedelta(minutes=15),
     on_failure_callback=tell_once,
     default_args={**DEFAULT_ARGS, "retries": 0, "execution_timeout": timedelta(minutes=5)},
     tags=["nightshelf", "watch"],

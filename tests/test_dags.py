@@ -1,6 +1,7 @@
 """Policy of all DAGs, the commands their tasks run, and both DAGs under ``airflow dags test`` and the real scheduler.
 
-The command ``nightshelf`` is a stub here that notes its arguments: what is tested is the driving, not the jobs.
+The command ``nightshelf`` is a stub here that notes its arguments: what is tested is the driving, not the jobs. Only
+alerts are told by the real one, to a webhook that hears them.
 """
 
 import contextlib
@@ -30,9 +31,9 @@ DAY_END, HOUR_END = "1998-04-22T00:00:00+00:00", "1998-04-22T23:00:00+00:00"
 # Whose as_of is a day that ends in 3 is refused, in 4 has something away, in 5 a wrong setting.
 STUB = """\
 #!/bin/sh
+[ "$1" = alert ] && exec "$REAL_NIGHTSHELF" "$@"
 echo "$*" >> "$STUB_CALLS"
 case "$*" in
-    alert*) exec "$REAL_NIGHTSHELF" "$@" ;;
     ingest*) echo '{"snapshot": 7, "end_hour": "1998-04-22T23:00:00+00:00"}' ;;
     snapshot) echo 7 ;;
     gate*--as-of?????-??-?3T*) echo "nightshelf: slates: min_fill 0.1 seen 0.05" >&2; exit 3 ;;
@@ -328,4 +329,4 @@ def test_the_real_dag_processor_tells_of_a_night_that_failed_for_good(scheduler,
     assert (told[0]["dag"], told[0]["exit_code"], told[0]["reason"]) == ("nightly", 3, "task_failure")
     assert told[0]["line"] == "nightshelf: slates: min_fill 0.1 seen 0.05"
     assert told[0]["data_interval_end"] == "1998-05-03T00:00:00Z"
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/dags/nightly/runs/backfill__1998-05-02T\S+", told[0]["run_url"])
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/dags/nightly/runs/backfill__1998-05-0[23]T\S+", told[0]["run_url"])
