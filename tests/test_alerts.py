@@ -1,8 +1,13 @@
 """Who is told of what, by real servers: a webhook and a mailbox; and that a release that is too old is told once."""
 
+import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from email import message_from_string, policy
+from pathlib import Path
 
 import pytest
 from listeners import mailbox, webhook
@@ -224,3 +229,46 @@ def test_a_redis_that_lost_what_was_live_is_one(client, watched, tmp_path):
     client.flushall()
     assert watched.look() == (4, ["release_old"])
     assert watched.hook.heard[0][2]["lines"][0].startswith("Redis is empty, and release 1 was live")
+
+
+REFUSED = {"exit_code": 3, "line": "nightshelf: slates 1f: min_fill saw 0.1"}
+PAGE = "reports/as_of=20260131T000000Z/v=0123456789abcdef.html"
+NIGHT = {
+    "callback": "tell",
+    "states": {"report": "failed", "gate": "failed", "fit": "success"},
+    "xcoms": {"gate.failure": REFUSED, "report.return_value": f"s3://lake/{PAGE}"},
+}
+WATCH = {"callback": "tell_once", "states": {"gate": "failed"}, "before": "success", "xcoms": {}}
+
+
+@pytest.fixture(scope="module", name="called")
+def callback_arguments() -> dict[str, list[str] | None]:
+    cases = {
+        "night": NIGHT,
+        "out of time": {"callback": "tell"},
+        "watch": WATCH,
+        "watch again": WATCH | {"before": "failed"},
+        "the first watch": WATCH | {"before": None},
+        "old": WATCH | {"xcoms": {"gate.failure": {"exit_code": 4, "line": "for_you"}}},
+    }
+    env = os.environ | {"AIRFLOW__API__BASE_URL": "http://af/base/"}
+    script, given = Path(__file__).with_name("callback_cases.py"), json.dumps(list(cases.values()))
+    done = subprocess.run([sys.executable, script], input=given, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
+    return dict(zip(cases, json.loads(found[7:]), strict=True))
+
+
+def test_a_failed_run_is_told_by_its_first_failure(called):
+    run = ["alert", "--dag", "nightly", "--run", "scheduled__2026-01-31T00:00:00+00:00", "--reason=task_failure"]
+    run += ["--url=http://af/base/dags/nightly/runs/scheduled__2026-01-31T00%3A00%3A00%2B00%3A00"]
+    how = ["--task=gate", "--exit-code=3", f"--line={REFUSED['line']}", f"--report=http://af/base/nightshelf/{PAGE}"]
+    interval = ["--interval", "2026-01-30T00:00:00+00:00", "2026-01-31T00:00:00+00:00"]
+    assert called["night"] == [*run, *how, *interval, "--also", "report"]
+    assert called["out of time"] == run
+
+
+def test_the_watch_tells_of_a_failure_once_and_leaves_what_is_old_to_its_command(called):
+    assert called["watch"][-4:] == ["--task=gate", *called["night"][-5:-2]]
+    assert called["the first watch"] == called["watch"]
+    assert (called["watch again"], called["old"]) == (None, None)
