@@ -4,10 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-HIDDEN = ("identity.secret", "kafka.options")  # never shown, not even to say what is wrong
 TYPES = {int: "a whole number", float: "a number", bool: "true or false"}  # all else is text
 WRONG = {  # pydantic's problem → in words; its own where it speaks of numbers
     "int_from_float": "is no whole number",
@@ -26,14 +25,19 @@ WRONG = {  # pydantic's problem → in words; its own where it speaks of numbers
 }
 
 
+def is_secret(field: FieldInfo | None) -> bool:
+    """Whether its value is never shown, not even to say what is wrong."""
+    return field is not None and SecretStr in (field.annotation, *get_args(field.annotation))
+
+
 def explain(problem: dict, root: type[BaseModel], file: str) -> str:
     """One pydantic problem as ``key = value: what is allowed``; ``file`` documents all settings of ``root``."""
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"setting {key}: no such setting; see {file} for all"
-    hidden = any(key == name or key.startswith(f"{name}.") for name in HIDDEN)
-    value = "(not given)" if problem["type"] == "missing" else "(hidden)" if hidden else repr(problem["input"])
     field = field_at(root, problem["loc"])
+    hidden = is_secret(field_at(root, problem["loc"][:2]))  # of a table of secrets each value is one
+    value = "(not given)" if problem["type"] == "missing" else "(hidden)" if hidden else repr(problem["input"])
     wrong = WRONG.get(problem["type"]) or problem["msg"].replace("Input should", "should", 1)
     return f"setting {key} = {value}: {wrong}; allowed: {allowed(field) if field else f'see {file}'}"
 
@@ -45,7 +49,7 @@ def explain_variables(variables: Mapping[str, str], prefix: str, root: type[Base
         path = tuple(name.lower().removeprefix(prefix.lower()).split("__"))
         field = field_at(root, path) if name.lower().startswith(prefix.lower()) else None
         if field and get_origin(field.annotation) in (tuple, list, dict) and not is_json(value):
-            shown = "(hidden)" if ".".join(path) in HIDDEN else repr(value)
+            shown = "(hidden)" if is_secret(field) else repr(value)
             lines.append(f"setting {'.'.join(path)} = {shown} ({name}): is no JSON; allowed: {allowed(field)}")
     return "; ".join(lines)
 

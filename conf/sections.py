@@ -3,10 +3,13 @@
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic_core import PydanticCustomError
 
 REDIS_URL = r"^((rediss?|unix)://|sentinel://[^/]+/[^/?#]+$|rediss?\+cluster://[^/]+$)"
+ADDRESS = r"^[^@\s,;<>]+@[^@\s,;<>]+$"
 
 
 class SettingsError(ValueError):
@@ -19,6 +22,26 @@ def between(low: float, high: float) -> Field:
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def secret_url(*schemes: str) -> type:
+    """A URL that may hold a password or be one itself, never shown; empty where there is none."""
+
+    def check(value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not is_url(value.get_secret_value(), schemes):
+            raise PydanticCustomError("string_pattern_mismatch", "has another form")
+        return value
+
+    told = f"empty, or a URL that begins with {', '.join(f'{scheme}://' for scheme in schemes)}"
+    return Annotated[SecretStr, AfterValidator(check), Field(description=told)]
+
+
+def is_url(text: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 class Lake(Section):
@@ -58,6 +81,7 @@ class Identity(Section):
 
 class Resources(Section):
     memory_gb: Annotated[float, between(1, 10_000)]
+    end_with_parent: bool
 
 
 class Spark(Section):
@@ -230,6 +254,17 @@ class Serving(Section):
     def shows_console(self) -> bool:
         """Whether /console is there; ``local`` goes by the address listened on, not by who asks."""
         return self.console == "on" or (self.console == "local" and is_loopback(self.host))
+
+
+class Alerts(Section):
+    webhook_url: secret_url("https", "http")
+    email_to: tuple[Annotated[str, Field(pattern=ADDRESS)], ...] = Field(
+        description="a list of e-mail addresses, as JSON such as '[\"ops@example.com\"]'"
+    )
+    email_from: Annotated[str, Field(pattern=ADDRESS, description="an e-mail address")]
+    smtp_url: secret_url("smtp", "smtps")
+    max_age_hours: Annotated[int, between(1, 10_000)]
+    trending_max_age_hours: Annotated[int, between(1, 10_000)]
 
 
 def is_loopback(host: str) -> bool:

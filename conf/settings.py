@@ -15,6 +15,7 @@ from pydantic_settings import SettingsError as UnparsedVariable
 from conf.problems import explain, explain_variables
 from conf.sections import (
     Airflow,
+    Alerts,
     Candidates,
     Cold,
     Cooccurrence,
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     airflow: Airflow
     warm: Warm
     serving: Serving
+    alerts: Alerts
 
     @classmethod
     def settings_customise_sources(

@@ -10,6 +10,7 @@ end of the hour for everybody and for each segment, lets the gate judge it and p
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
+from nightshelf_alerts import tell
 from nightshelf_tasks import DEFAULT_ARGS, nightshelf
 
 HOUR = "--interval {{ data_interval_start.isoformat() }} {{ data_interval_end.isoformat() }}"
@@ -33,6 +34,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=3),  # a stuck hour must not keep the next ones waiting for long
+    on_failure_callback=tell,
     default_args={**DEFAULT_ARGS, "execution_timeout": timedelta(minutes=30), "max_retry_delay": timedelta(minutes=10)},
     tags=["nightshelf", "stream"],
     doc_md=__doc__,

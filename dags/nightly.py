@@ -16,7 +16,8 @@ and publishes `for_you`, `similar` and `bought_together`.
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
-from nightshelf_links import ReportOperator
+from nightshelf_alerts import tell
+from nightshelf_links import ReportedOperator, ReportOperator
 from nightshelf_tasks import DEFAULT_ARGS, nightshelf
 from nightshelf_waits import HoursSensor
 
@@ -36,7 +37,7 @@ TASKS = (  # task, what `nightshelf` does in it, the tasks whose tables it reads
 )
 OPTIONS = {
     "snapshot": {"operator": HoursSensor, "execution_timeout": timedelta(minutes=10)},  # of one look
-    "gate": {"retries": 0},
+    "gate": {"operator": ReportedOperator, "retries": 0},
     "report": {"operator": ReportOperator, "trigger_rule": "all_done"},  # a refused night is the one to read about
 }
 
@@ -47,6 +48,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,  # of scheduled runs; a backfill has a number of its own
     dagrun_timeout=timedelta(hours=24),
+    on_failure_callback=tell,
     params={"every_hour": Param(True, type="boolean", description="Wait until every hour of the day is in the lake.")},
     default_args={**DEFAULT_ARGS, "execution_timeout": timedelta(hours=3), "max_retry_delay": timedelta(minutes=30)},
     tags=["nightshelf", "batch"],

@@ -8,10 +8,14 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import RetryDecision, RetryPolicy
+from nightshelf_operator import JobOperator
 
 PROJECT = Path(__file__).parents[1]  # the settings' relative paths start here
+ENVIRONMENT = {
+    "PYTHONUNBUFFERED": "1",  # log lines appear while the job works
+    "NIGHTSHELF_RESOURCES__END_WITH_PARENT": "true",  # killed with its task, a try never meets the one before
+}
 FINAL = {2: "usage or configuration", 3: "the data gate refused"}
 
 
@@ -36,13 +40,13 @@ DEFAULT_ARGS = {
 }
 
 
-def nightshelf(task_id: str, arguments: str, operator: type[BashOperator] = BashOperator, **options) -> BashOperator:
+def nightshelf(task_id: str, arguments: str, operator: type[JobOperator] = JobOperator, **options) -> JobOperator:
     """A task that runs ``nightshelf ARGUMENTS`` in the project's folder; its last line of output becomes its XCom."""
     return operator(
         task_id=task_id,
         bash_command=f"nightshelf {arguments}",
         cwd=str(PROJECT),
-        env={"PYTHONUNBUFFERED": "1"},  # log lines appear while the job works
+        env=ENVIRONMENT,
         append_env=True,
         skip_on_exit_code=None,
         **options,

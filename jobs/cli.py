@@ -1,16 +1,16 @@
 """The command ``nightshelf``. Imports lazily: a subcommand pays only for what it uses.
 
-Exit codes: 0 done, 2 usage or configuration, 3 the data gate refused (do not retry), 75 temporary (retry), 130 Ctrl-C,
-141 the reader of the output went away.
+Exit codes: 0 done, 2 usage or configuration, 3 the data gate refused (do not retry), 4 what is live is too old, 75
+temporary (retry), 130 Ctrl-C, 141 the reader of the output went away, 143 asked to end.
 """
 
 import argparse
 import importlib
 import os
-import select
 import sys
 
 from conf.settings import SettingsError, load_settings
+from jobs.rim import lifetime
 from jobs.rim.errors import (
     EXIT_REFUSED,
     EXIT_TEMPORARY,
@@ -22,7 +22,6 @@ from jobs.rim.errors import (
     describe,
 )
 
-STDOUT = 1
 COMMANDS = {  # name -> (module, what it does)
     "generate": ("jobs.generate", "make a shop's traffic to try things on"),
     "check-source": ("jobs.check_source", "say what an ingest of your events would do"),
@@ -43,6 +42,8 @@ COMMANDS = {  # name -> (module, what it does)
     "availability": ("jobs.availability", "take items out of all answers, or back, within seconds"),
     "promotions": ("jobs.promotions", "pin items to places of answers, for a while"),
     "report": ("jobs.report", "write one page about a run: quality, churn, what changed for whom, the gate"),
+    "freshness": ("jobs.freshness", "say whether what is live is as fresh as it should be, and tell people once"),
+    "alert": ("jobs.alert", "tell people that a run failed; Airflow calls it"),
     "backtest": ("jobs.backtest", "compare our lists with single methods on events held back, or write the lists"),
     "explain": ("jobs.explain", "ask the running API about a person and tell the path in words"),
 }
@@ -67,7 +68,10 @@ def main(argv: list[str] | None = None) -> int:
     command = next((word for word in argv if not word.startswith("-")), None)
     try:
         args = build_parser(command).parse_args(argv)
-        code = importlib.import_module(COMMANDS[args.command][0]).main(args, load_settings())
+        settings = load_settings()
+        if settings.resources.end_with_parent:
+            lifetime.end_with_parent()
+        code = importlib.import_module(COMMANDS[args.command][0]).main(args, settings)
         sys.stdout.flush()  # else a reader gone too early is noticed where nothing can be done about it
         return code
     except (UsageError, SettingsError) as error:
@@ -86,11 +90,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def unread() -> bool:
     """Whether nobody reads standard output any more; if so, the rest of it goes nowhere, quietly."""
-    poll = select.poll()
-    poll.register(STDOUT, select.POLLOUT)
-    gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    gone = lifetime.unread()
     if gone:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), lifetime.STDOUT)
     return gone
 
 

@@ -1,7 +1,8 @@
 """Policy of all DAGs, the commands their tasks run, and DAGs under ``airflow dags test`` and the real scheduler.
 
-The command ``nightshelf`` is a stub here that notes its arguments: what is tested is the driving, not the jobs. Airflow
-keeps its state in a real PostgreSQL; in test_backfill it has SQLite.
+The command ``nightshelf`` is a stub here that notes its arguments: what is tested is the driving, not the jobs. Only
+alerts are told by the real one, to a webhook that hears them. Airflow keeps its state in a real PostgreSQL; in
+test_backfill it has SQLite.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from conftest import NEED
+from listeners import webhook
 from postgres_server import executable, postgres
 from sqlalchemy import create_engine, text
 
@@ -33,6 +35,7 @@ ROOT = Path(__file__).absolute().parents[1]
 # Whose as_of is a day that ends in 3 is refused, in 4 has something away, in 5 a wrong setting.
 STUB = """\
 #!/bin/sh
+[ "$1" = alert ] && exec "$REAL_NIGHTSHELF" "$@"
 echo "$*" >> "$STUB_CALLS"
 case "$*" in
     ingest*) echo '{"snapshot": 7, "end_hour": "1998-04-22T23:00:00+00:00"}' ;;
@@ -67,6 +70,7 @@ def stubbed(tmp_path_factory, database):
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dag_processor"),
         "PATH": os.pathsep.join([str(stub.parent), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "STUB_CALLS": str(home / "calls"),
+        "REAL_NIGHTSHELF": str(Path(sys.executable).parent / "nightshelf"),
         "TZ": "America/New_York",
     } | embedded.database(home, database)
     airflow(env, "db", "migrate")
@@ -177,13 +181,13 @@ def test_every_task_is_owned_bounded_and_retried_with_growing_pauses(dags):
         for name, task in dag["tasks"].items():
             assert task["owner"] == "nightshelf", name
             assert 0 < task["timeout"] <= 3 * 3600, name
-            assert task["retries"] == (0 if name == "gate" else 3), name
+            assert task["retries"] == (0 if name in ("gate", "freshness") else 3), name
             assert (task["backoff"], task["policy"]) == (2.0, "FinalExitCodes"), name
 
 
 def test_every_job_runs_in_the_project_folder_and_no_exit_code_is_a_skip(dags):
     jobs = [task for dag in dags.values() for task in dag["tasks"].values() if task["command"]]
-    assert len(jobs) == 15
+    assert len(jobs) == 16
     for task in jobs:
         assert (task["cwd"], task["append"], task["skips"]) == (str(ROOT), True, [])
 
@@ -261,7 +265,13 @@ TO_COME = ("2098-05-05T00:00:00+00:00", "2098-05-06T00:00:00+00:00")
 
 
 @pytest.fixture(scope="module")
-def scheduler(stubbed):
+def hook():
+    with webhook() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def scheduler(stubbed, hook):
     """The real scheduler, DAG processor and API server, with backfills to do and one night whose day is not over.
 
     The backfills are asked for before anything else writes: SQLite refuses at once, whatever its time-out, a
@@ -270,6 +280,7 @@ def scheduler(stubbed):
     port = free_port()
     env = stubbed.env | embedded.environment(port) | {k: v for k, v in stubbed.env.items() if k.startswith("AIRFLOW__")}
     env |= {"AIRFLOW_HOME": str(stubbed.home), "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5"}
+    env |= {"NIGHTSHELF_ALERTS__WEBHOOK_URL": f"http://127.0.0.1:{hook.server_address[1]}/"}
     airflow(env, "dags", "reserialize")
     airflow(env, "dags", "unpause", "-y", ".*ly", "--treat-dag-id-as-regex")
     for dag_id, first, last in BACKFILLS:  # one run for each interval that begins from first to last
@@ -386,3 +397,16 @@ def test_a_night_waits_for_missing_hours_but_not_for_those_of_a_day_long_over(sc
     said = [path.read_text() for path in scheduler.stubbed.home.glob("logs/dag_id=nightly/*05-05*/task_id=snapshot/*")]
     assert len(said) == 2
     assert all("3 of 24 hours are not in the lake: 1998-05-05T04..06" in log for log in said)
+
+
+@pytest.mark.slow
+def test_the_real_dag_processor_tells_of_a_night_that_failed_for_good(scheduler, hook):
+    deadline = time.monotonic() + 90
+    while not (told := [body for _, _, body in hook.heard if body["task"] == "gate"]):
+        assert time.monotonic() < deadline, hook.heard
+        time.sleep(0.5)
+    assert len(told) == 1
+    assert (told[0]["dag"], told[0]["exit_code"], told[0]["reason"]) == ("nightly", 3, "task_failure")
+    assert told[0]["line"] == "nightshelf: slates: min_fill 0.1 seen 0.05"
+    assert told[0]["data_interval_end"] == "1998-05-03T00:00:00Z"
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/dags/nightly/runs/backfill__1998-05-0[23]T\S+", told[0]["run_url"])

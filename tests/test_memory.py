@@ -28,7 +28,7 @@ HUNGRY = """
 
     below = subprocess.Popen([sys.executable, "-c", "x = bytearray(700 << 20); import time; time.sleep(60)"])
     print(below.pid, flush=True)
-    with watched(Resources(memory_gb=1)):
+    with watched(Resources(memory_gb=1, end_with_parent=False)):
         mine = bytearray(700 << 20)
         time.sleep(60)
 """

@@ -96,6 +96,8 @@ def test_all_steps_share_one_spark_and_tell_what_they_made(night):
     assert first.stdout.count("spark: started") == 1
     told = [line.split(":")[0] for line in first.stdout.splitlines() if "version" in line]
     assert told == STEPS
+    read = re.findall(r" from \d[\d,]* \w+(?:, \d[\d,]* \w+)* in \d+\.\d s, version", first.stdout)
+    assert len(read) == len(STEPS), "each step says its rows in, rows out and seconds"
     found = lineage_of(folder)
     for name in STEPS:
         assert found.version(name) in first.stdout

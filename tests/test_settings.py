@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from conf.settings import CONF_DIR, DEFAULTS, Settings, SettingsError, load_settings
 
@@ -64,10 +64,12 @@ def test_the_line_above_an_option_tells_its_meaning_unit_range_and_default(secti
     value = getattr(getattr(load_settings(), section), key)
     shown = {
         "true": "True",
+        "false": "False",
         "the first four": str(("category", "country", "device", "age_band")),
         '""': "",
         "[]": "()",
     }.get(default, default)
+    value = value.get_secret_value() if isinstance(value, SecretStr) else value
     assert str(value) == shown or (isinstance(value, float | int) and float(shown) == value)
     bounds = {type(m).__name__: m for m in field.metadata}
     if "Ge" in bounds:
@@ -102,6 +104,12 @@ def test_later_layers_win(conf_file, monkeypatch):
             "[airflow]\ndatabase = 'mysql://a/b'\n",
             ["airflow.database = 'mysql://a/b'", "postgresql://user:password@host"],
         ),
+        (
+            "[alerts]\nwebhook_url = 'hooks.example'\n",
+            ["alerts.webhook_url = (hidden)", "begins with https://, http://"],
+        ),
+        ("[alerts]\nsmtp_url = 'smtp://a:b@host:x'\n", ["alerts.smtp_url = (hidden)", "begins with smtp://, smtps://"]),
+        ("[alerts]\nemail_to = ['ops']\n", ["alerts.email_to.0 = 'ops'", "a list of e-mail addresses"]),
         ("[redis]\nnamespace = 'A'\n", ["redis.namespace = 'A'", "1 to 32 of the characters a to z"]),
         ("[lake]\nuri = 3\n", ["lake.uri = 3", "is no text", "allowed: text of 1 or more characters"]),
         ("[trending]\nsegments = 'country'\n", ["trending.segments = 'country'", "is no list", "any of category, "]),

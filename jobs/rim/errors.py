@@ -16,7 +16,7 @@ class TemporaryError(OSError):
     """Something outside is away or full; a later try may succeed. Exit code 75."""
 
 
-EXIT_USAGE, EXIT_REFUSED, EXIT_TEMPORARY = 2, 3, 75
+EXIT_USAGE, EXIT_REFUSED, EXIT_OLD, EXIT_TEMPORARY = 2, 3, 4, 75
 EXIT_UNREAD = 128 + 13  # what a shell says of a program that SIGPIPE ended
 
 

@@ -11,12 +11,14 @@ from conf.settings import Settings
 from jobs.rim import spark_session
 from jobs.rim.base import find_base, settled
 from jobs.rim.disk import check_disk
+from jobs.rim.heartbeat import heartbeat
 from jobs.rim.lake import Lake
 from jobs.rim.lineage import LIVE_RECIPE, MAKERS, RAW, Job, Lineage, code_version, job, settings_hash
 from jobs.rim.manifest import Batch, DataFile, Manifest, iso
 from jobs.rim.means import Means
 from jobs.rim.memory import MemoryWatch, kernel_bytes, watched
 from jobs.rim.stored_rows import StoredRows
+from jobs.rim.told import describe_rows, describe_run, describe_warnings, rows_in
 from schemas.tables import SCHEMA_VERSION, TABLES
 
 WRITE_THREADS = 2  # for a table that comes as a list of parts
@@ -78,12 +80,11 @@ def run_step(of: Job, lineage: Lineage, spark: Callable, watch: MemoryWatch | No
     if done is not None:
         return f"{of.name}: already committed as {version} ({describe_rows(done)}){describe_warnings(done)}"
     first = settled(of, lineage) if of.base else None
-    if first is not None and first.committed(of.name) is None:
-        compute(of, first, spark, watch)
-    manifest = compute(of, lineage, spark, watch)
-    seconds = f"{manifest.measured['seconds']:.1f} s"
-    ending = describe_engine(manifest) + describe_warnings(manifest)
-    return f"{of.name}: {describe_rows(manifest)} in {seconds}, version {version}{ending}"
+    with heartbeat(of.name):
+        if first is not None and first.committed(of.name) is None:
+            compute(of, first, spark, watch)
+        manifest = compute(of, lineage, spark, watch)
+    return f"{of.name}: {describe_run(manifest)}"
 
 
 def compute(of: Job, lineage: Lineage, spark: Callable, watch: MemoryWatch | None) -> Manifest:
@@ -98,7 +99,8 @@ def compute(of: Job, lineage: Lineage, spark: Callable, watch: MemoryWatch | Non
         inputs["means"] = means(of, lineage, inputs, spark)
     results = of.transform(inputs, as_of, lineage.settings)
     files = {table: write_output(table, results[table], lineage.lake, as_of, version) for table in of.outputs}
-    measured = {"seconds": round(time.monotonic() - started, 3)} | dict(results.get("measured", {}))
+    measured = {"seconds": round(time.monotonic() - started, 3), "rows_in": rows_in(of, lineage, inputs)}
+    measured |= results.get("measured", {})
     measured |= inputs["base"].measured(lineage) if of.base else {}
     if watch:
         watch.sample()
@@ -113,26 +115,6 @@ def means(of: Job, lineage: Lineage, inputs: Mapping, spark: Callable) -> Means:
     rooms = kernel_bytes(wanted, beside_spark=started), kernel_bytes(wanted, beside_spark=True)
     start = inputs["base"].start if of.base else lineage.window_start(of)
     return Means(*rooms, lambda table: read_spark(table, of, lineage, start, spark()))
-
-
-def describe_rows(manifest: Manifest) -> str:
-    return ", ".join(f"{manifest.rows(table):,} {table}" for table in manifest.files)
-
-
-def describe_engine(manifest: Manifest) -> str:
-    """Of several engines the one that was chosen, and why."""
-    chosen = manifest.measured
-    if "engine" not in chosen:
-        return ""
-    part = (
-        "" if chosen.get("share_of_users", 1) == 1 else f", the rest from {chosen['share_of_users']:.0%} of the users"
-    )
-    return f"; by {chosen['engine']}: {chosen['why']} ({chosen['estimate_mb']:,} MiB of memory estimated){part}"
-
-
-def describe_warnings(manifest: Manifest) -> str:
-    """What the job measured under ``warnings``: its result stands, but somebody should look."""
-    return "".join(f"; warning: {warning}" for warning in manifest.measured.get("warnings", ()))
 
 
 def read_inputs(of: Job, lineage: Lineage, session) -> Mapping:
