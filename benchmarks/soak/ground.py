@@ -81,6 +81,11 @@ class Ground:
         """A folder for each hour, named as in ``2026-01-30T18``: what lands for it."""
         return self.folder / "deliveries"
 
+    def asked(self) -> dict[str, str]:
+        """The environment from which ``of_environment`` makes this one."""
+        asked = {"SOAK_HOURS": self.hours, "SOAK_KILLS": self.kills, "SEED": self.seed, "SOAK_FOLDER": self.folder}
+        return {name: str(value) for name, value in asked.items()}
+
     def environment(self, lake: Path) -> dict[str, str]:
         """The environment of commands on one of the two lakes."""
         (lake / "landing").mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """The same input on a lake of its own with nothing killed: no Airflow, one process, one session of Spark.
 
-    python -m benchmarks.soak.undisturbed      (in the environment of that lake; ``make soak`` starts it)
+python -m benchmarks.soak.undisturbed      (in the environment of that lake; ``make soak`` starts it)
 """
 
 import os
