@@ -1,5 +1,5 @@
-"""``make soak``: hours and nights as backfills under Airflow's own scheduler, while seeded kills strike tasks, Airflow's
-processes of them, Spark, the scheduler and Redis; at the end the lake is compared with one nobody disturbed.
+"""``make soak``: hours and nights as backfills under Airflow's own scheduler, while seeded kills strike tasks, the
+processes Airflow has for them, Spark, the scheduler and Redis; then the lake is compared with one nobody disturbed.
 
 SOAK_HOURS (72), SOAK_KILLS (30) and SEED (1) in the environment; SOAK_FOLDER is where it happens (.nightshelf/soak).
 """

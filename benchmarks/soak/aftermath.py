@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
-
 from benchmarks.soak.ground import Ground
 from conf.settings import Settings
 from jobs.rim.lake import Lake

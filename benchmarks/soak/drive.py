@@ -42,7 +42,7 @@ def soak(ground: Ground, stage: Stage) -> Soaked:
     say(f"soak: {' and '.join(f'{len(found)} runs of {dag}' for dag, found in every.items())} begin")
     tasks = {dag: runs.tasks(dag) for dag in DAGS}
     kills = draw(tasks, {dag: len(found) for dag, found in every.items()}, ground.kills, ground.seed)
-    places = {run.run: run.place for found in every.values() for run in found}
+    places = {(run.dag, run.run): run.place for found in every.values() for run in found}
     driver = Driver(stage, runs, Killer(kills, places, stage.kill, say))
     driver.finish("hourly")
     runs.unpause("nightly")

@@ -51,7 +51,7 @@ class Killer:
     """``places``: of each run its place in its backfill; ``service`` kills one of the stage's."""
 
     kills: list[Kill]
-    places: Mapping[str, int]
+    places: Mapping[tuple[str, str], int]
     service: Callable[[str], None]
     say: Callable[[str], None]
     began: float = field(default_factory=time.monotonic)
@@ -78,12 +78,13 @@ class Killer:
 
     def due(self, attempt: Attempt, age_s: float) -> Kill | None:
         """The first of the kills whose time has come in this attempt; one attempt is struck once."""
-        if self.seen[attempt].struck or attempt.run not in self.places:
+        place = self.places.get((attempt.dag, attempt.run))
+        if self.seen[attempt].struck or place is None:
             return None
-        for kill in self.kills:
-            if kill.step == attempt.step and (self.hurry or kill.place <= self.places[attempt.run]):
-                if age_s >= (0 if self.hurry else kill.share * self.usual_s(attempt)):
-                    return kill
+        usual_s = 0 if self.hurry else self.usual_s(attempt)
+        for kill in (kill for kill in self.kills if kill.step == attempt.step):
+            if (self.hurry or kill.place <= place) and age_s >= kill.share * usual_s:
+                return kill
         return None
 
     def usual_s(self, attempt: Attempt) -> float:

@@ -38,13 +38,19 @@ def draw(tasks: Mapping[str, Sequence[str]], n_runs: Mapping[str, int], n_kills:
     rng = random.Random(seed)
     steps = [(dag, task) for dag in sorted(tasks) for task in tasks[dag]]
     rng.shuffle(steps)
-    chosen = steps[:n_kills] + [rng.choice(steps) for _ in range(n_kills - len(steps))]
+    chosen = steps[:n_kills] + [any_step(rng, tasks) for _ in range(n_kills - len(steps))]
     kills, counts = [], dict.fromkeys(WHAT, 0)
     for number, (dag, task) in enumerate(chosen, 1):
         what = least_drawn(rng, dag, task, counts)
         counts[what] += 1
         kills.append(Kill(number, dag, task, rng.randrange(n_runs[dag]), what, rng.uniform(0.05, 0.95)))
     return kills
+
+
+def any_step(rng: random.Random, tasks: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """Each DAG as often as the other, then each of its steps."""
+    dag = rng.choice(sorted(tasks))
+    return dag, rng.choice(tasks[dag])
 
 
 def least_drawn(rng: random.Random, dag: str, task: str, counts: Mapping[str, int]) -> str:

@@ -1,11 +1,10 @@
-"""What a soak runs on and kills: Airflow's three services and a Redis, each started again as a service manager would."""
+"""What a soak runs on and kills: Airflow's three services and a Redis, started again as a service manager does."""
 
 import contextlib
 import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -98,9 +97,9 @@ class Stage:
             time.sleep(0.5)
 
     def launch(self, name: str) -> None:
-        log = self.stack.enter_context(open(self.log(name), "a"))
         cwd = self.folder if name == "redis" else None
-        self.running[name] = self.stack.enter_context(started(self.argv[name], self.env, log, cwd=cwd))
+        with open(self.log(name), "a") as log:
+            self.running[name] = self.stack.enter_context(started(self.argv[name], self.env, log, cwd=cwd))
 
     def log(self, name: str) -> Path:
         return self.folder / "logs" / f"{name}.log"
