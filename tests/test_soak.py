@@ -54,10 +54,8 @@ class Sleeper:
         names = {"DAG_ID": attempt.dag, "TASK_ID": attempt.task, "DAG_RUN_ID": attempt.run}
         names["TRY_NUMBER"] = str(attempt.number)
         env = os.environ | {f"AIRFLOW_CTX_{name}": value for name, value in names.items()}
-        code = (
-            "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)', 'jobs.cli'])"
-        )
-        self.process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE)
+        argv = [sys.executable, "-c", "import time; time.sleep(60)", "jobs.cli"]
+        self.process = subprocess.Popen(argv, env=env)
 
 
 def wait_for(done: Callable[[], object]) -> None:
@@ -73,7 +71,7 @@ def test_a_killer_finds_an_attempt_by_its_environment_and_strikes_it_once():
     killer = Killer([kill], {("nightly", first.run): 0}, pytest.fail, lines.append)
     sleeper = Sleeper(first)
     wait_for(lambda: killer.watch() or killer.struck)
-    assert sleeper.process.wait(10) == -signal.SIGKILL  # as its own command was
+    assert sleeper.process.wait(10) == -signal.SIGKILL
     wait_for(lambda: killer.watch() or killer.struck[0].gone_s is not None)
     other = Sleeper(again)
     wait_for(lambda: killer.watch() or killer.struck[0].again_s is not None)
