@@ -31,6 +31,7 @@ def main() -> int:
         lay(ground)
         port = checks.free_port()
         env = ground.environment(ground.folder) | airflow_environment(ground.folder, port)
+        env["SOAK_END"] = ground.end.isoformat()  # for Airflow's policy
         checks.check_settings(env)
         with Stage(ground.folder, env, port) as stage:
             with undisturbed(ground):

@@ -24,6 +24,12 @@ from jobs.rim.lake import Lake
 ORPHANS_S = 30.0  # for what a killed task had started to notice it
 N_PEOPLE = 3
 AGED_S = 2 * 86_400
+PATIENT = {  # what is asked for is what Redis holds, on however busy a machine
+    "NIGHTSHELF_REDIS__READ_TIMEOUT_MS": "5000",
+    "NIGHTSHELF_REDIS__CONNECT_TIMEOUT_MS": "5000",
+    "NIGHTSHELF_SERVING__DEADLINE_MS": "20000",
+    "NIGHTSHELF_SERVING__QUEUE_MS": "20000",
+}
 CURE = re.compile(r"`nightshelf (publish --generation [^`]+)`")
 
 
@@ -95,7 +101,7 @@ def tidy(ground: Ground, env: dict[str, str]) -> list[str]:
 def answers(ground: Ground, stage: Stage, generation: str) -> list[str]:
     """People whose slate the API does not serve out of the newest generation."""
     port = free_port()
-    env = stage.env | {"NIGHTSHELF_SERVING__PORT": str(port), "NIGHTSHELF_SERVING__HOST": "127.0.0.1"}
+    env = stage.env | PATIENT | {"NIGHTSHELF_SERVING__PORT": str(port), "NIGHTSHELF_SERVING__HOST": "127.0.0.1"}
     with serving(env, port) as url:
         people = some_people(str(ground.history), "nightshelf", N_PEOPLE, env)
         told = [fetch(f"{url}/v1/users/{person}/recommendations") for person in people]
