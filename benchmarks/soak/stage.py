@@ -16,10 +16,10 @@ from deploy.embedded.problems import TEMPORARY, Problem
 from deploy.embedded.processes import family, started, still_running
 from deploy.embedded.scheduler import components
 
-START_S = 180.0
+START_S = 400.0
 LEFT_S = 2.0  # for what a killed scheduler had started to go on without it, before the service is ended as a whole
 HURRIED = {  # what a dead task, worker or scheduler costs in Airflow is a wait, by default of five minutes
-    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "25",
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "4",
     "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
     "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "4",
