@@ -17,6 +17,7 @@ from deploy.embedded.processes import family, started, still_running
 from deploy.embedded.scheduler import components
 
 START_S = 400.0
+GRACE_S = 1.0  # nothing of what they know is wanted afterwards
 LEFT_S = 2.0  # for what a killed scheduler had started to go on without it, before the service is ended as a whole
 HURRIED = {  # what a dead task, worker or scheduler costs in Airflow is a wait, by default of five minutes
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
@@ -99,7 +100,8 @@ class Stage:
     def launch(self, name: str) -> None:
         cwd = self.folder if name == "redis" else None
         with open(self.log(name), "a") as log:
-            self.running[name] = self.stack.enter_context(started(self.argv[name], self.env, log, cwd=cwd))
+            service = started(self.argv[name], self.env, log, cwd=cwd, grace_s=GRACE_S)
+            self.running[name] = self.stack.enter_context(service)
 
     def log(self, name: str) -> Path:
         return self.folder / "logs" / f"{name}.log"

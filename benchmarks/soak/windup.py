@@ -20,6 +20,8 @@ from deploy.embedded.problems import Problem
 from deploy.embedded.processes import family
 from deploy.embedded.serving import serving
 from jobs.rim.lake import Lake
+from jobs.rim.redis_client import connect
+from schemas.keys import Keys
 
 ORPHANS_S = 30.0  # for what a killed task had started to notice it
 N_PEOPLE = 3
@@ -54,9 +56,9 @@ class Left:
 def wind_up(ground: Ground, stage: Stage) -> Left:
     """Upkeep, then everything that is asked of a soak but for its runs."""
     wrong = {"orphans": orphans(stage)}
-    time.sleep(2 * float(stage.env["NIGHTSHELF_PUBLISH__LEASE_S"]))  # of a publisher that was killed at last
-    upkeep = [*keep(stage.env), *tidy(ground, stage.env)]
     with settings_of(stage.env) as settings:
+        wait_for_lease(settings)
+        upkeep = [*keep(stage.env), *tidy(ground, stage.env)]
         calm = settings.lake.model_copy(update={"uri": str(ground.folder / "calm" / "lake")})
         lakes = Lake.open(settings.lake), Lake.open(calm)
         aftermath = Aftermath(ground, settings, lakes[1])
@@ -75,6 +77,14 @@ def orphans(stage: Stage) -> list[str]:
         with contextlib.suppress(OSError):
             found.append(Path("/proc", str(pid), "cmdline").read_bytes().replace(b"\0", b" ").decode()[:200])
     return found
+
+
+def wait_for_lease(settings: Settings) -> None:
+    """That of a publisher which was killed at last runs out."""
+    client, lease = connect(settings), Keys(settings.redis.namespace).lease
+    deadline = time.monotonic() + 2 * settings.publish.lease_s
+    while client.exists(lease) and time.monotonic() < deadline:
+        time.sleep(0.2)
 
 
 def keep(env: dict[str, str]) -> list[str]:
