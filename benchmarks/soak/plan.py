@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 # What is killed, how often one is drawn; a JVM or a worker of Spark only where the step has one.
 WHAT = {"command": 4, "runner": 3, "executor": 2, "jvm": 4, "worker": 2, "scheduler": 3, "redis": 3}
-SPARK_STEPS = {"trending": ("jvm",), "prepare": ("jvm",), "rank": ("jvm", "worker")}
+SPARK_STEPS = {"trending": ("jvm",), "rank": ("jvm", "worker")}
 REDIS_STEPS = ("publish", "keep")
 # How long a step takes at least, in seconds, until a run of it was seen; any other: as good as nothing.
-LEAST_S = {"trending": 5.0, "prepare": 8.0, "recipe": 8.0, "rank": 8.0, "gate": 3.0, "evaluate": 2.0, "fit": 1.5}
+LEAST_S = {"trending": 5.0, "prepare": 4.0, "recipe": 8.0, "rank": 8.0, "gate": 3.0, "evaluate": 2.0, "fit": 1.5}
 
 
 @dataclass(frozen=True)
