@@ -15,8 +15,25 @@ from deploy.embedded import house, java
 
 ROOT = Path(__file__).absolute().parents[1]
 DATA = Path(os.environ.get("TEST_DATA", ROOT.parent / "shared" / "data"))
-FROM_OUTSIDE = ("NIGHTSHELF_", "MAKE", "MFLAGS", "ARGS", "DATA", "SOURCE", "PORT")  # settings, and make's to its like
-LONGEST = ("test_make_run.py", "test_bench.py", "test_nightly.py", "test_dags.py", "test_cluster.py")  # begun first
+FROM_OUTSIDE = (
+    "NIGHTSHELF_",
+    "MAKE",
+    "MFLAGS",
+    "ARGS",
+    "DATA",
+    "SOURCE",
+    "PORT",
+    "SOAK_",
+    "SEED",
+)  # settings, and make's to its like
+LONGEST = (
+    "test_soak.py",
+    "test_make_run.py",
+    "test_bench.py",
+    "test_nightly.py",
+    "test_dags.py",
+    "test_cluster.py",
+)  # begun first
 NEED = "needs {what}; add it: {command}"
 
 
