@@ -107,7 +107,12 @@ class Stage:
         return self.folder / "logs" / f"{name}.log"
 
     def kill(self, name: str) -> None:
-        """SIGKILL a service: Redis comes back, empty, at once, the scheduler when what it had started was ended."""
+        """SIGKILL a service: Redis comes back, empty, at once, the scheduler when what it had started was ended.
+
+        A scheduler that has not come back yet is left alone.
+        """
+        if name == "scheduler" and self.left:
+            return
         process = self.running[name]
         below = family(process.pid) - {process.pid}
         process.kill()
