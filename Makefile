@@ -1,6 +1,6 @@
 # Nightshelf on one machine. Needs Python 3.11 or 3.12 and make; the rest comes from PyPI on the first use.
 .DEFAULT_GOAL := help
-.PHONY: help install s3a kafka jars run serve airflow test bench clean
+.PHONY: help install s3a kafka jars run serve airflow test bench soak clean
 PY := .venv/bin/python -E
 SUPPORTED := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 
@@ -36,6 +36,9 @@ test: install ## every test this machine can run, and a list of those it cannot 
 
 bench: install ## kernels beside their peers, then nights on generated lakes (EVENTS="1000000 10000000", KERNELS=)
 	@exec $(PY) -m benchmarks
+
+soak: install ## hours and nights while tasks, Airflow, Spark and Redis are killed: is all as if not? (SOAK_HOURS=72 SOAK_KILLS=30 SEED=1)
+	@exec $(PY) -m benchmarks.soak
 
 clean: ## remove .nightshelf: lake, releases, Redis dump, secret, logs (.venv stays)
 	@if [ -x .venv/bin/python ]; then exec $(PY) -m deploy.embedded.clean; else rm -rf .nightshelf; fi

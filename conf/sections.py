@@ -1,15 +1,12 @@
-"""The sections of the settings: types and ranges stand only here."""
+"""The sections of the settings: types and ranges stand only here and, of what we connect to, in ``connections``."""
 
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 REDIS_URL = r"^((rediss?|unix)://|sentinel://[^/]+/[^/?#]+$|rediss?\+cluster://[^/]+$)"
-ADDRESS = r"^[^@\s,;<>]+@[^@\s,;<>]+$"
 
 
 class SettingsError(ValueError):
@@ -22,26 +19,6 @@ def between(low: float, high: float) -> Field:
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def secret_url(*schemes: str) -> type:
-    """A URL that may hold a password or be one itself, never shown; empty where there is none."""
-
-    def check(value: SecretStr) -> SecretStr:
-        if value.get_secret_value() and not is_url(value.get_secret_value(), schemes):
-            raise PydanticCustomError("string_pattern_mismatch", "has another form")
-        return value
-
-    told = f"empty, or a URL that begins with {', '.join(f'{scheme}://' for scheme in schemes)}"
-    return Annotated[SecretStr, AfterValidator(check), Field(description=told)]
-
-
-def is_url(text: str, schemes: tuple[str, ...]) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 class Lake(Section):
@@ -98,17 +75,6 @@ class Ingest(Section):
     chunk_rows: Annotated[int, between(1_000, 100_000_000)]
     late_hours: Annotated[int, between(1, 20_000)]
     max_messages: Annotated[int, between(1_000, 1_000_000_000)]
-
-
-class Kafka(Section):
-    servers: str
-    timeout_s: Annotated[int, between(1, 3_600)]
-    options: dict[str, SecretStr] = Field(description="a table of librdkafka's options = text")
-
-
-class Kinesis(Section):
-    endpoint: str
-    region: str
 
 
 class Interactions(Section):
@@ -213,25 +179,6 @@ class Publish(Section):
     lease_s: Annotated[int, between(5, 3_600)]
 
 
-class Airflow(Section):
-    database: str = Field(
-        pattern=r"^(postgresql://.+)?$",
-        description="nothing, or a URL such as postgresql://user:password@host:5432/airflow",
-    )
-
-
-class Warm(Section):
-    table: str = Field(
-        pattern=r"^([A-Za-z0-9_.-]{3,255})?$", description="empty, or 3 to 255 of A to Z, a to z, 0 to 9, _, - and ."
-    )
-    endpoint: str
-    region: str
-    after_days: Annotated[int, between(1, 20_000)]
-    connections: Annotated[int, between(1, 64)]
-    read_timeout_ms: Annotated[int, between(1, 60_000)]
-    hot_s: Annotated[int, between(0, 604_800)]
-
-
 class Serving(Section):
     host: str
     port: Annotated[int, between(1, 65_535)]
@@ -254,17 +201,6 @@ class Serving(Section):
     def shows_console(self) -> bool:
         """Whether /console is there; ``local`` goes by the address listened on, not by who asks."""
         return self.console == "on" or (self.console == "local" and is_loopback(self.host))
-
-
-class Alerts(Section):
-    webhook_url: secret_url("https", "http")
-    email_to: tuple[Annotated[str, Field(pattern=ADDRESS)], ...] = Field(
-        description="a list of e-mail addresses, as JSON such as '[\"ops@example.com\"]'"
-    )
-    email_from: Annotated[str, Field(pattern=ADDRESS, description="an e-mail address")]
-    smtp_url: secret_url("smtp", "smtps")
-    max_age_hours: Annotated[int, between(1, 10_000)]
-    trending_max_age_hours: Annotated[int, between(1, 10_000)]
 
 
 def is_loopback(host: str) -> bool:

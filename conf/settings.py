@@ -1,7 +1,7 @@
 """Settings, read once: ``default.toml``, then the file named by NIGHTSHELF_CONF, then NIGHTSHELF_<SECTION>__<KEY>.
 
-Defaults stand only in ``default.toml``; types and ranges only in ``sections``. Relative paths start at the working
-folder.
+Defaults stand only in ``default.toml``; types and ranges only in ``sections`` and ``connections``. Relative paths start
+at the working folder.
 """
 
 import os
@@ -12,10 +12,9 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as UnparsedVariable
 
+from conf.connections import Airflow, Alerts, Kafka, Kinesis, Warm
 from conf.problems import explain, explain_variables
 from conf.sections import (
-    Airflow,
-    Alerts,
     Candidates,
     Cold,
     Cooccurrence,
@@ -25,8 +24,6 @@ from conf.sections import (
     Identity,
     Ingest,
     Interactions,
-    Kafka,
-    Kinesis,
     Lake,
     Publish,
     Recipe,
@@ -37,7 +34,6 @@ from conf.sections import (
     Slates,
     Spark,
     Trending,
-    Warm,
 )
 
 CONF_DIR = Path(__file__).parent

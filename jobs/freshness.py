@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from conf.sections import Alerts
+from conf.connections import Alerts
 from conf.settings import Settings
 from jobs.rim.alerting import Alert, deliver
 from jobs.rim.errors import EXIT_OLD, TemporaryError

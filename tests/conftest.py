@@ -15,8 +15,9 @@ from deploy.embedded import house, java
 
 ROOT = Path(__file__).absolute().parents[1]
 DATA = Path(os.environ.get("TEST_DATA", ROOT.parent / "shared" / "data"))
-FROM_OUTSIDE = ("NIGHTSHELF_", "MAKE", "MFLAGS", "ARGS", "DATA", "SOURCE", "PORT")  # settings, and make's to its like
-LONGEST = ("test_make_run.py", "test_bench.py", "test_nightly.py", "test_dags.py", "test_cluster.py")  # begun first
+# settings, and make's to its like
+FROM_OUTSIDE = ("NIGHTSHELF_", "MAKE", "MFLAGS", "ARGS", "DATA", "SOURCE", "PORT", "SOAK_", "SEED")
+LONGEST = ("soak", "make_run", "bench", "nightly", "dags", "cluster")  # begun first
 NEED = "needs {what}; add it: {command}"
 
 
@@ -34,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files run side by side: a long one begun last would be waited for alone."""
-    place = {name: k for k, name in enumerate(LONGEST)}
+    place = {f"test_{name}.py": k for k, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 
 

@@ -13,7 +13,7 @@ import pytest
 from listeners import mailbox, webhook
 from shelves import KEYS, generation, publisher, shelf
 
-from conf.sections import Alerts
+from conf.connections import Alerts
 from conf.settings import load_settings
 from jobs import cli
 from jobs.rim import alerting

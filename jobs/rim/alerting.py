@@ -18,7 +18,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import orjson
 
-from conf.sections import Alerts
+from conf.connections import Alerts
 
 TIMEOUT_S = 4.0  # for connecting, and for each answer
 PAUSES_S = (0.0, 1.0, 3.0)  # before each try; both channels at their slowest take half a minute
