@@ -148,8 +148,8 @@ MUTATIONS = (
     Mutation(
         "drop uploads of other tables too",
         "jobs/rim/s3_store.py",
-        "Prefix=below",
-        "Prefix=self.prefix",
+        "paginate(Bucket=self.bucket, Prefix=below)",
+        "paginate(Bucket=self.bucket, Prefix=self.prefix)",
         "test_store.py",
     ),
     Mutation(
@@ -276,8 +276,8 @@ MUTATIONS = (
     Mutation(
         "pseudonyms without the key",
         "schemas/identity.py",
-        "hmac.new(secret, digestmod",
-        "hmac.new(b'', digestmod",
+        "for state in keyed(secret)",
+        "for state in keyed(b'')",
         "test_schemas.py test_ingest.py",
     ),
     Mutation(
@@ -319,8 +319,8 @@ MUTATIONS = (
     Mutation(
         "the weakest reason",
         "jobs/kernels/because.py",
-        "np.argmax(proposed @ weighted, axis=1)",
-        "np.argmin(proposed @ weighted, axis=1)",
+        "np.argmax(terms[:, row] * trusted)",
+        "np.argmin(terms[:, row] * trusted)",
         "test_kernels.py",
     ),
     Mutation(
