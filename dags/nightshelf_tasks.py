@@ -1,4 +1,4 @@
-"""What the two DAGs share: how a task calls the command ``nightshelf``, and which failures are tried again.
+"""What the DAGs share: how a task calls the command ``nightshelf``, and which failures are tried again.
 
 Exit codes of the command: 2 usage or configuration and 3 gate refused give the same answer every time, so they end the
 task at once; everything else (75 temporary, killed, out of memory) is retried with growing pauses.

@@ -10,6 +10,7 @@ Once a day, at an hour when neither of the other DAGs is busy; it computes nothi
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
+from nightshelf_alerts import tell
 from nightshelf_tasks import DEFAULT_ARGS, nightshelf
 
 with DAG(
@@ -19,6 +20,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=6),
+    on_failure_callback=tell,
     default_args={**DEFAULT_ARGS, "execution_timeout": timedelta(hours=2), "max_retry_delay": timedelta(minutes=30)},
     tags=["nightshelf"],
     doc_md=__doc__,
