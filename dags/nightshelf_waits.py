@@ -2,15 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import AirflowException
+from nightshelf_operator import JobOperator
 
-NOT_YET = "exit code 75"  # BashOperator has the code in its message only
+NOT_YET = "exit code 75"  # the code is in the operator's message only
 PATIENCE = timedelta(hours=12)
 
 
-class HoursSensor(BaseSensorOperator, BashOperator):
+class HoursSensor(BaseSensorOperator, JobOperator):
     """Asks once a minute, holding no slot meanwhile; the last line of output becomes the XCom, as of any other task.
 
     It gives up 12 hours after the end of the data interval. For an older interval, as in a backfill, waiting would
@@ -24,7 +24,7 @@ class HoursSensor(BaseSensorOperator, BashOperator):
     def poke(self, context) -> PokeReturnValue:
         """Raise AirflowException when the command fails, or says "not yet" too late."""
         try:
-            return PokeReturnValue(True, BashOperator.execute(self, context))
+            return PokeReturnValue(True, JobOperator.execute(self, context))
         except AirflowException as error:
             if NOT_YET not in str(error) or datetime.now(UTC) > context["data_interval_end"] + PATIENCE:
                 raise
