@@ -39,7 +39,7 @@ def main() -> int:
     n_users, n_reads = int(os.environ.get("USERS", 20_000)), int(os.environ.get("READS", 2_000))
     os.environ.update(KEY)
     with TemporaryDirectory(prefix="ns-") as folder, emulator() as endpoint:
-        warm = {"table": TABLE, "endpoint": endpoint, "connections": 4, "read_timeout_ms": 1_000}
+        warm = {"table": TABLE, "endpoint": endpoint, "connections": 4, "read_timeout_ms": 30_000}
         settings = load_settings(lake={"uri": str(Path(folder) / "lake")}, warm=warm)
         users = writing(settings, n_users)
         reading(settings, users[:n_reads])
@@ -103,7 +103,7 @@ def reading(settings: Settings, users: list[str]) -> None:
     reader = WarmReader(settings.warm, lambda *row: None)
     reader.begin()
     client = reader.client
-    timed("read, as a request does", users, lambda user: reader.values([user], tag, Deadline.after(1))[user])
+    timed("read, as a request does", users, lambda user: reader.values([user], tag, Deadline.after(60))[user])
     timed("boto3's client alone", users, lambda user: client.get_item(TableName=TABLE, Key=key_of(user, tag))["Item"])
     reader.close()
 
