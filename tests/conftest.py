@@ -6,6 +6,7 @@ a failure, except for tests marked ``data`` when the data set is absent.
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
     house.LOGS.mkdir(parents=True, exist_ok=True)
     os.environ["JAVA_HOME"] = java.find_java_home()
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    main = sys.modules["__main__"]
+    if not hasattr(main, "__file__"):  # a worker of xdist: PySpark would take it for its own doctests, and exit
+        main.__file__ = pytest.__file__
 
 
 @pytest.hookimpl(trylast=True)
