@@ -20,7 +20,7 @@ from jobs.rim.manifest import DataFile, iso
 from schemas.arrow import arrow_schema
 from schemas.tables import TABLES
 
-FULL_ROWS = 1_000_000  # of a merged file: about 60 MB of events, and 600 MB of memory while they are sorted
+FULL_ROWS = 1_000_000  # of a merged file, about 60 MB of events: as many are held in memory while they are sorted
 SMALL_ROWS = FULL_ROWS // 2  # a larger file is left as it is
 FEWEST = 8  # small files of the catalogue that are worth writing it anew; of events two are
 BY_BATCH = ("items", "users", "item_dictionary")
