@@ -20,6 +20,8 @@ from deploy.embedded.problems import Problem
 from deploy.embedded.processes import family
 from deploy.embedded.serving import serving
 from jobs.rim.lake import Lake
+from jobs.rim.lineage import MAKERS
+from jobs.rim.manifest import Manifest, decode
 from jobs.rim.redis_client import connect
 from schemas.keys import Keys
 
@@ -59,6 +61,7 @@ def wind_up(ground: Ground, stage: Stage) -> Left:
     with settings_of(stage.env) as settings:
         wait_for_lease(settings)
         upkeep = [*keep(stage.env), *tidy(ground, stage.env)]
+        wrong["leftovers"] = leftovers(Lake.open(settings.lake), nightshelf(["tidy", "--dry-run"], stage.env))
         calm = settings.lake.model_copy(update={"uri": str(ground.folder / "calm" / "lake")})
         lakes = Lake.open(settings.lake), Lake.open(calm)
         aftermath = Aftermath(ground, settings, lakes[1])
@@ -104,8 +107,16 @@ def tidy(ground: Ground, env: dict[str, str]) -> list[str]:
     for path in (ground.folder / "lake").rglob("*"):
         if path.is_file():
             os.utime(path, (moment, moment))
-    kept = env | {"NIGHTSHELF_LAKE__KEEP_DAYS": "20000"}  # the shop's days are long over
-    return [*nightshelf(["tidy"], kept), *nightshelf(["tidy", "--dry-run"], kept)]
+    return nightshelf(["tidy"], env)
+
+
+def leftovers(lake: Lake, tidied: list[str]) -> list[str]:
+    """What another ``tidy`` would still remove, and files of computed tables that no manifest names."""
+    manifests = (decode(Manifest, lake.store.get(key)) for key in lake.store.walk("manifests"))
+    named = {file.path for manifest in manifests for files in manifest.files.values() for file in files}
+    found = {key for table in MAKERS for key in lake.store.walk(table)}
+    again = [line for line in tidied if line.startswith("garbage: ") and not line.startswith("garbage: 0 files")]
+    return [*again, *sorted(key for key in found - named if not key.endswith("/_SUCCESS"))]
 
 
 def answers(ground: Ground, stage: Stage, generation: str) -> list[str]:
