@@ -103,7 +103,7 @@ def extras():
 
 def test_extras_and_sources_of_the_images_are_there():
     installed = {name for found in re.findall(r"\.whl\)\[([a-z,]+)\]", DOCKERFILE) for name in found.split(",")}
-    assert installed == {"serving", "warm", "jobs", "dags", "postgres"}
+    assert installed == {"serving", "warm", "jobs", "kafka", "dags", "postgres"}
     assert installed <= extras()
     copied = [line.split()[1:-1] for lines in stages().values() for line in lines if re.match(r"COPY (?!--from)", line)]
     sources = {source for line in copied for source in line}
