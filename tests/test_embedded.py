@@ -414,7 +414,7 @@ def test_a_killed_job_may_be_run_again():
 
 # Airflow's log
 
-HOOK = "[airflow.task.hooks.airflow.providers.standard.hooks.subprocess.SubprocessHook] loc=subprocess.py:106"
+HOOK = "[airflow.task.hooks.nightshelf_operator.TalkingHook] loc=subprocess.py:106"
 DAG = "map_index=-1 [airflow.sdk.definitions.dag] loc=dag.py:1501"
 LOG = f"""\
 2026-01-01T00:00:00Z [info     ] [DAG TEST] starting task_id=last_hour {DAG}

@@ -20,9 +20,9 @@ AIRFLOW = (sys.executable, "-m", "airflow")
 
 # The lines of `airflow dags test` we look at; what a job prints comes through the hook.
 TASK_START = re.compile(r"\[DAG TEST\] starting task_id=(\S+)")
-JOB_START = re.compile(r"Running command: \[.*\.SubprocessHook\]")
-JOB_END = re.compile(r"Command exited with return code (-?\d+) .*\.SubprocessHook\]")
-JOB_LINE = re.compile(r"^\S+ \[\w+ *\] (.*?) *\[\S+\.SubprocessHook\]")
+JOB_START = re.compile(r"Running command: \[.*\.\w+Hook\]")
+JOB_END = re.compile(r"Command exited with return code (-?\d+) .*\.\w+Hook\]")
+JOB_LINE = re.compile(r"^\S+ \[\w+ *\] (.*?) *\[\S+\.\w+Hook\]")
 
 
 def environment(port: int | None = None) -> dict[str, str]:
