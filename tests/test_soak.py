@@ -100,7 +100,7 @@ def test_lakes_are_equal_row_by_row_or_told_apart(tmp_path):
     calm = lake_of(tmp_path / "calm")
     later = [event | {"ingested_at": END, "batch_id": "another"} for event in reversed(EVENTS)]
     assert unlike(lake_of(tmp_path / "same", later), calm) == {}
-    assert {t.table: t.rows for t in compare(calm, calm)}["events"] == 2
+    assert {(t.table, t.partitions, t.rows) for t in compare(calm, calm)} >= {("events", 0, 2), ("trending", 1, 1)}
     assert unlike(lake_of(tmp_path / "short", EVENTS[:1]), calm)["events"] == (1, 0)
     assert unlike(lake_of(tmp_path / "twice", (*EVENTS, EVENTS[0])), calm)["events"] == (0, 1)
     assert unlike(lake_of(tmp_path / "other", score=2.0), calm) == {"trending": (1, 1)}
@@ -111,7 +111,7 @@ def test_lakes_are_equal_row_by_row_or_told_apart(tmp_path):
 def test_six_hours_and_a_night_of_kills_end_as_if_nothing_had_happened(tmp_path):
     asked = {"SOAK_HOURS": "6", "SOAK_KILLS": "8", "SEED": "1", "SOAK_FOLDER": str(tmp_path)}
     argv = [sys.executable, "-m", "benchmarks.soak"]
-    done = subprocess.run(argv, cwd=ROOT, env=os.environ | asked, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(argv, cwd=ROOT, env=os.environ | asked, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
     told = json.loads((tmp_path / "soak.json").read_text())
     assert len({(kill["dag"], kill["task"]) for kill in told["kills"]}) == 8  # as many steps as kills

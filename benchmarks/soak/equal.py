@@ -15,9 +15,12 @@ RAW = ("events", "quarantine", "items", "users", "item_dictionary")
 VOLATILE = {"events": ("ingested_at", "batch_id"), "quarantine": ("ingested_at", "batch_id")}
 
 
+MARK = "partition"
+
+
 @dataclass(frozen=True)
 class Compared:
-    """One table: its partitions and rows in the undisturbed lake, and how many rows only one of the lakes has."""
+    """One table: its partitions (a raw one: 0) and rows in the undisturbed lake, and what only one of the lakes has."""
 
     table: str
     partitions: int
@@ -41,8 +44,9 @@ def compare(soaked: Lake, calm: Lake) -> list[Compared]:
 
 
 def compared(table: str, soaked: Counter, calm: Counter) -> Compared:
-    partitions = len({partition for partition, _ in calm})
-    return Compared(table, partitions, calm.total(), (calm - soaked).total(), (soaked - calm).total())
+    marks = {mark for mark in calm if mark[1] == MARK}
+    rows = calm.total() - len(marks)
+    return Compared(table, len(marks), rows, (calm - soaked).total(), (soaked - calm).total())
 
 
 def raw_rows(lake: Lake, table: str) -> Counter:
@@ -61,7 +65,7 @@ def newest(lake: Lake, job: str) -> dict[datetime, Manifest]:
 
 
 def made_rows(lake: Lake, runs: dict[datetime, Manifest], table: str) -> Counter:
-    rows = Counter({(str(as_of), "partition"): 1 for as_of in runs})  # one without rows is one, too
+    rows = Counter({(str(as_of), MARK): 1 for as_of in runs})  # one without rows is one, too
     for as_of, run in runs.items():
         rows += counted(str(as_of), lake.read(table, run.files[table]))
     return rows
