@@ -4,7 +4,7 @@ For one UTC hour: ingests what has landed for it (nothing landed: an empty batch
 end of the hour for everybody and for each segment, lets the gate judge it and publishes `trending`.
 
 - **Late events** re-open their hour; a file ingested twice changes nothing. Any task may be cleared.
-- If `gate` fails, the live lists stay; its log names the expectation that failed. It is not retried.
+- If `gate` refuses, the live lists stay; its log names the expectation that failed. It is not retried.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -25,8 +25,6 @@ TASKS = (  # task, what `nightshelf` does in it, the tasks whose tables it reads
     ("gate", f"gate --tables trending {RUN}", ["trending"]),
     ("publish", f"publish --surfaces trending {RUN}", ["gate"]),
 )
-OPTIONS = {"gate": {"retries": 0}}
-
 with DAG(
     "hourly",
     schedule=CronDataIntervalTimetable("0 * * * *", timezone="UTC"),
@@ -41,5 +39,5 @@ with DAG(
 ):
     tasks = {}
     for task, command, after in TASKS:
-        tasks[task] = nightshelf(task, command, **OPTIONS.get(task, {}))
+        tasks[task] = nightshelf(task, command)
         [tasks[name] for name in after] >> tasks[task]

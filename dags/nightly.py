@@ -7,7 +7,7 @@ and publishes `for_you`, `similar` and `bought_together`.
 
 - **If `snapshot` waits** its log names the missing hours: clear those runs of `hourly`. It gives up twelve hours after
   the day; of an older day it fails within minutes. To do without these hours, switch `every_hour` off.
-- **Nothing moves without the gate.** If `gate` fails, the live release stays; its log names the expectation that
+- **Nothing moves without the gate.** If `gate` refuses, the live release stays; its log names the expectation that
   failed. It is not retried: look at the data, then clear `gate`.
 - **Any task may be cleared.** Steps already committed for the same inputs are skipped, so a second run changes nothing.
 - **Backfills** work for any day since 1997-09-01, in any order; an older day never replaces a newer release.
@@ -37,7 +37,7 @@ TASKS = (  # task, what `nightshelf` does in it, the tasks whose tables it reads
 )
 OPTIONS = {
     "snapshot": {"operator": HoursSensor, "execution_timeout": timedelta(minutes=10)},  # of one look
-    "gate": {"operator": ReportedOperator, "retries": 0},
+    "gate": {"operator": ReportedOperator},
     "report": {"operator": ReportOperator, "trigger_rule": "all_done"},  # a refused night is the one to read about
 }
 
