@@ -541,7 +541,7 @@ def test_help_lists_every_target():
     done = make(ROOT, "help")
     assert done.returncode == 0
     assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("make ")] == [
-        "help", "install", "s3a", "run", "serve", "airflow", "test", "bench", "clean",
+        "help", "install", "s3a", "kafka", "jars", "run", "serve", "airflow", "test", "bench", "soak", "clean",
     ]  # fmt: skip
 
 
