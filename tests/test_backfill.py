@@ -183,7 +183,7 @@ def fill_date(page: Browser, which: int, day: str) -> None:
     toggle = f"document.querySelectorAll('[data-testid=datetime-input]')[{which}].click()"
     field = "input[placeholder='YYYY/MM/DD']"
     page.run(toggle)
-    page.wait(f'document.querySelector("{field}")')
+    page.wait(f'!!document.querySelector("{field}")')
     fill(page, field, day.replace("-", "/"))
     page.run(toggle)
     page.wait(f'!document.querySelector("{field}")')
