@@ -168,15 +168,25 @@ def click(page: Browser, words: str, where: str = "[role=dialog] *") -> None:
     page.run(f"{here}.click()")
 
 
-def fill(page: Browser, kind: str, *values: str) -> None:
-    """The form's fields of a kind, in order, as React hears it: the element's own setter, then what typing sets off."""
+def fill(page: Browser, field: str, value: str) -> None:
+    """As React hears it: the element's own setter, then what typing sets off."""
     page.run(
-        f"{list(values)}.forEach((value, at) => {{"
-        f"const field = document.querySelectorAll('[role=dialog] input[type={kind}]')[at]; field.focus();"
-        "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(field, value);"
+        f"(() => {{ const field = document.querySelector({field!r}); field.focus();"
+        f"Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(field, {value!r});"
         "for (const type of ['input', 'change']) field.dispatchEvent(new Event(type, {bubbles: true}));"
-        "field.blur() })"
+        "field.blur() })()"
     )
+
+
+def fill_date(page: Browser, which: int, day: str) -> None:
+    """The form's date fields open on a click; without a time, the first is a day's beginning, the second its end."""
+    toggle = f"document.querySelectorAll('[data-testid=datetime-input]')[{which}].click()"
+    field = "input[placeholder='YYYY/MM/DD']"
+    page.run(toggle)
+    page.wait(f'!!document.querySelector("{field}")', WAIT_S)
+    fill(page, field, day.replace("-", "/"))
+    page.run(toggle)
+    page.wait(f'!document.querySelector("{field}")', WAIT_S)
 
 
 def open_form(page: Browser, url: str, first: str, last: str) -> None:
@@ -184,8 +194,9 @@ def open_form(page: Browser, url: str, first: str, last: str) -> None:
     page.open(f"{url}/dags/nightly")
     click(page, "Trigger", "button *, button")
     click(page, "Backfill")
-    page.wait("document.querySelectorAll('[role=dialog] input[type=datetime-local]').length == 2")
-    fill(page, "datetime-local", f"{first}T00:00", f"{last}T00:00")
+    page.wait("document.querySelectorAll('[data-testid=datetime-input]').length == 2", WAIT_S)
+    fill_date(page, 0, first)
+    fill_date(page, 1, last)
 
 
 def runs(page: Browser) -> dict[str, str]:
@@ -198,11 +209,11 @@ def runs(page: Browser) -> dict[str, str]:
 
 def backfill(page: Browser, url: str) -> None:
     open_form(page, url, RUN_DAYS[0], RUN_DAYS[-1])
-    page.wait("document.querySelector('[role=dialog]').textContent.includes('3 runs will be triggered.')")
-    fill(page, "number", "3")
+    page.wait("document.querySelector('[role=dialog]').textContent.includes('3 runs will be triggered.')", WAIT_S)
+    fill(page, "input[name=max_active_runs]", "3")
     click(page, "Run Backwards")
     click(page, "Run Backfill", "[role=dialog] button")
-    page.wait("!document.querySelector('[role=dialog]')")
+    page.wait("!document.querySelector('[role=dialog]')", WAIT_S)
 
 
 def test_three_days_backfilled_in_the_ui_are_these_three_and_no_others(shop, airflow):
@@ -217,7 +228,10 @@ def test_three_days_backfilled_in_the_ui_are_these_three_and_no_others(shop, air
         assert runs(page) == {f"backfill__{day}T00:00:00+00:00": "success" for day in RUN_DAYS}
         nights.result()
         open_form(page, airflow, RUN_DAYS[0], RUN_DAYS[-1])  # by default only missing runs: now there are none
-        page.wait("document.querySelector('[role=dialog]').textContent.includes('No runs matching selected criteria.')")
+        page.wait(
+            "document.querySelector('[role=dialog]').textContent.includes('No runs matching selected criteria.')",
+            WAIT_S,
+        )
 
     new = {f"as_of={day:%Y%m%dT%H%M%SZ}" for day in DAYS}
     assert {name: moments - before[name] for name, moments in shop.moments().items()} == {
