@@ -198,12 +198,12 @@ def test_a_recipe_holds_for_its_period_and_is_the_live_one_of_the_next(lake):
     """Three nights, two of them of one week."""
     nights = (NIGHT, NIGHT + timedelta(days=3, hours=23), PERIOD + timedelta(days=7))
     first, same, other = (lineage_of(lake, as_of) for as_of in nights)
-    assert run(first).startswith("recipe: 1 recipe in ")
+    assert run(first).startswith("recipe: 1 recipe from ")
     assert run(same).startswith(f"recipe: already committed as {first.version('recipe')}")
     assert first.live_recipe(job("evaluate")) is None
     assert same.live_recipe(job("evaluate")) is None  # of its own period, not of an earlier one
     assert first.inputs(job("evaluate"))["live_recipe"] == ""
-    assert run(other).startswith("recipe: 1 recipe in ")
+    assert run(other).startswith("recipe: 1 recipe from ")
     live = other.live_recipe(job("evaluate"))
     assert (live.version, live.as_of) == (first.version("recipe"), "2026-01-08T00:00:00Z")
     assert other.inputs(job("evaluate"))["live_recipe"] == first.version("recipe")
