@@ -9,9 +9,10 @@ from jobs.rim.manifest import Manifest
 def describe_run(manifest: Manifest) -> str:
     """Of a step that has just run."""
     read = ", ".join(f"{n:,} {table}" for table, n in manifest.measured["rows_in"].items())
+    source = f" from {read}" if read else ""
     ending = describe_engine(manifest) + describe_warnings(manifest)
     seconds = f"{manifest.measured['seconds']:.1f} s"
-    return f"{describe_rows(manifest)} from {read} in {seconds}, version {manifest.version}{ending}"
+    return f"{describe_rows(manifest)}{source} in {seconds}, version {manifest.version}{ending}"
 
 
 def describe_rows(manifest: Manifest) -> str:
