@@ -74,6 +74,7 @@ class Moto:
 
     def close(self) -> None:
         self.check("inf")
+        requests.post(f"{self.endpoint}/moto-api/reset").raise_for_status()  # the next one finds no user, no bucket
         self.server.stop()
 
 
