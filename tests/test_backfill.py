@@ -168,6 +168,10 @@ def click(page: Browser, words: str, where: str = "[role=dialog] *") -> None:
     page.run(f"{here}.click()")
 
 
+def wait_for(page: Browser, words: str) -> None:
+    page.wait(f"document.body.textContent.includes({words!r})", WAIT_S)
+
+
 def fill(page: Browser, field: str, value: str) -> None:
     """As React hears it: the element's own setter, then what typing sets off."""
     page.run(
@@ -210,11 +214,11 @@ def runs(page: Browser) -> dict[str, str]:
 
 def backfill(page: Browser, url: str) -> None:
     open_form(page, url, FIRST, LAST)
-    page.wait("document.querySelector('[role=dialog]').textContent.includes('3 runs will be triggered.')", WAIT_S)
+    wait_for(page, "3 runs will be triggered.")
     fill(page, "input[name=max_active_runs]", "3")
     click(page, "Run Backwards")
     click(page, "Run Backfill", "[role=dialog] button")
-    page.wait("!document.querySelector('[role=dialog]')", WAIT_S)
+    wait_for(page, "Backfill generated")
 
 
 def test_three_days_backfilled_in_the_ui_are_these_three_and_no_others(shop, airflow):
@@ -229,10 +233,7 @@ def test_three_days_backfilled_in_the_ui_are_these_three_and_no_others(shop, air
         assert runs(page) == {f"backfill__{day.isoformat()}": "success" for day in DAYS}
         nights.result()
         open_form(page, airflow, FIRST, LAST)  # by default only missing runs: now there are none
-        page.wait(
-            "document.querySelector('[role=dialog]').textContent.includes('No runs matching selected criteria.')",
-            WAIT_S,
-        )
+        wait_for(page, "No runs matching selected criteria.")
 
     new = {f"as_of={day:%Y%m%dT%H%M%SZ}" for day in DAYS}
     assert {name: moments - before[name] for name, moments in shop.moments().items()} == {
