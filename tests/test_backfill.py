@@ -43,7 +43,7 @@ SECRET = "a secret of the tests"
 SHOP = ("--events", "3000", "--days", "10", "--start", "2026-01-01", "--seed", "3")
 LIVE = datetime(2026, 1, 11, tzinfo=UTC)  # as of its end
 DAYS = [LIVE - timedelta(days=back) for back in (3, 2, 1)]
-RUN_DAYS = [f"{day - timedelta(days=1):%Y-%m-%d}" for day in DAYS]  # Airflow names a run by its beginning
+FIRST, LAST = (f"{day - timedelta(days=1):%Y-%m-%d}" for day in (DAYS[0], DAYS[-1]))  # the form asks for beginnings
 NIGHTLY = ("interactions", "cooccurrence", "cold", "fit", "candidates", "slates")  # made anew each night
 SURFACES = ("for_you", "similar", "bought_together")
 WAIT_S = 240
@@ -168,6 +168,10 @@ def click(page: Browser, words: str, where: str = "[role=dialog] *") -> None:
     page.run(f"{here}.click()")
 
 
+def wait_for(page: Browser, words: str) -> None:
+    page.wait(f"document.body.textContent.includes({words!r})", WAIT_S)
+
+
 def fill(page: Browser, field: str, value: str) -> None:
     """As React hears it: the element's own setter, then what typing sets off."""
     page.run(
@@ -200,20 +204,21 @@ def open_form(page: Browser, url: str, first: str, last: str) -> None:
 
 
 def runs(page: Browser) -> dict[str, str]:
-    """Run of ``nightly`` → state, as the UI's own API says."""
+    """The backfill's runs of ``nightly`` → state, as the UI's own API says; unpaused, the DAG has another one."""
     return page.run(
         "fetch('/api/v2/dags/nightly/dagRuns').then(answer => answer.json())"
-        ".then(told => Object.fromEntries(told.dag_runs.map(run => [run.dag_run_id, run.state])))"
+        ".then(told => told.dag_runs.filter(run => run.run_type == 'backfill'))"
+        ".then(runs => Object.fromEntries(runs.map(run => [run.dag_run_id, run.state])))"
     )
 
 
 def backfill(page: Browser, url: str) -> None:
-    open_form(page, url, RUN_DAYS[0], RUN_DAYS[-1])
-    page.wait("document.querySelector('[role=dialog]').textContent.includes('3 runs will be triggered.')", WAIT_S)
+    open_form(page, url, FIRST, LAST)
+    wait_for(page, "3 runs will be triggered.")
     fill(page, "input[name=max_active_runs]", "3")
     click(page, "Run Backwards")
     click(page, "Run Backfill", "[role=dialog] button")
-    page.wait("!document.querySelector('[role=dialog]')", WAIT_S)
+    wait_for(page, "Backfill generated")
 
 
 def test_three_days_backfilled_in_the_ui_are_these_three_and_no_others(shop, airflow):
@@ -225,13 +230,10 @@ def test_three_days_backfilled_in_the_ui_are_these_three_and_no_others(shop, air
         backfill(page, airflow)
         nights = pool.submit(lambda: [by_hand.night(as_of) for as_of in DAYS])  # while Airflow is at it
         wait(lambda: set(runs(page).values()) <= {"success", "failed"})
-        assert runs(page) == {f"backfill__{day}T00:00:00+00:00": "success" for day in RUN_DAYS}
+        assert runs(page) == {f"backfill__{day.isoformat()}": "success" for day in DAYS}
         nights.result()
-        open_form(page, airflow, RUN_DAYS[0], RUN_DAYS[-1])  # by default only missing runs: now there are none
-        page.wait(
-            "document.querySelector('[role=dialog]').textContent.includes('No runs matching selected criteria.')",
-            WAIT_S,
-        )
+        open_form(page, airflow, FIRST, LAST)  # by default only missing runs: now there are none
+        wait_for(page, "No runs matching selected criteria.")
 
     new = {f"as_of={day:%Y%m%dT%H%M%SZ}" for day in DAYS}
     assert {name: moments - before[name] for name, moments in shop.moments().items()} == {

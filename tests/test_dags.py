@@ -13,7 +13,6 @@ import shlex
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -261,7 +260,6 @@ def test_a_failed_task_is_told_at_once_in_its_own_words_and_with_its_own_code(st
 
 
 BACKFILLS = (("nightly", "1998-05-01", "1998-05-05"), ("hourly", "1998-05-01", "1998-05-01"))
-TO_COME = ("2098-05-05T00:00:00+00:00", "2098-05-06T00:00:00+00:00")
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +270,7 @@ def hook():
 
 @pytest.fixture(scope="module")
 def scheduler(stubbed, hook):
-    """The real scheduler, DAG processor and API server, with backfills to do and one night whose day is not over.
+    """The real scheduler, DAG processor and API server, with backfills to do.
 
     The backfills are asked for before anything else writes: SQLite refuses at once, whatever its time-out, a
     transaction that began by reading and was overtaken before its first write.
@@ -292,22 +290,7 @@ def scheduler(stubbed, hook):
             log = stack.enter_context(open(stubbed.home / f"{name}.log", "w"))
             process = stack.enter_context(processes.started([*embedded.AIRFLOW, *arguments], env, log))
             wait_until_up({name: process}, f"http://127.0.0.1:{port}")
-        trigger(f"http://127.0.0.1:{port}", "nightly", *TO_COME)
         yield Scheduler(stubbed)
-
-
-def trigger(url: str, dag_id: str, start: str, end: str) -> None:
-    """A run for an interval, as from the UI's form."""
-
-    def post(path: str, token: str, **body) -> dict:
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-        with urllib.request.urlopen(urllib.request.Request(url + path, json.dumps(body).encode(), headers)) as answer:
-            return json.load(answer)
-
-    with urllib.request.urlopen(f"{url}/auth/token") as answer:
-        token = json.load(answer)["access_token"]
-    interval = {"logical_date": None, "data_interval_start": start, "data_interval_end": end}
-    post(f"/api/v2/dags/{dag_id}/dagRuns", token, **interval, dag_run_id=f"manual__{start}")
 
 
 class Scheduler:
@@ -331,12 +314,11 @@ class Scheduler:
             time.sleep(0.5)
         return rows
 
-    def tasks(self, dag_id: str, day: str, until: tuple[str, str]) -> dict[str, tuple[str, int]]:
-        """Each task of a run → (state, tries), as soon as one task of it is in a state."""
-        begun = f"'{day} 00:00:00+00'" if self.engine.dialect.name == "postgresql" else f"'{day} 00:00:00.000000'"
+    def tasks(self, dag_id: str, end: str, until: tuple[str, str]) -> dict[str, tuple[str, int]]:
+        """Each task of a run → (state, tries), as soon as one task of it is in a state. A run is named by its end."""
         rows = self.wait(
             "select task_id, t.state, try_number from task_instance t join dag_run r using (dag_id, run_id) "
-            f"where dag_id = '{dag_id}' and r.data_interval_start = {begun}",
+            f"where dag_id = '{dag_id}' and run_id like '%__{end}:00:00+00:00'",
             lambda rows: until in {row[:2] for row in rows},
         )
         return {task: (state, tries) for task, state, tries in rows}
@@ -348,16 +330,16 @@ class Scheduler:
 )
 def test_airflow_keeps_all_of_it_in_postgresql(scheduler):
     assert scheduler.engine.dialect.name == "postgresql"
-    assert scheduler.query("select count(*) from dag_run")[0][0] >= 7  # and what the clock asks for
+    assert scheduler.query("select count(*) from dag_run")[0][0] >= 7  # and what is due today
     assert not (scheduler.stubbed.home / "airflow.db").exists()
 
 
 @pytest.mark.slow
 def test_each_task_gets_its_interval_and_the_pinned_snapshot(scheduler):
-    scheduler.tasks("nightly", "1998-05-01", until=("publish", "success"))
-    well = scheduler.tasks("nightly", "1998-05-01", until=("report", "success"))  # side by side with publish
+    scheduler.tasks("nightly", "1998-05-02T00", until=("publish", "success"))
+    well = scheduler.tasks("nightly", "1998-05-02T00", until=("report", "success"))  # side by side with publish
     assert set(well.values()) == {("success", 1)}
-    hour = scheduler.tasks("hourly", "1998-05-01", until=("publish", "success"))
+    hour = scheduler.tasks("hourly", "1998-05-01T01", until=("publish", "success"))
     assert set(hour.values()) == {("success", 1)}
     calls = scheduler.stubbed.calls()
     run = "--as-of 1998-05-01T01:00:00+00:00 --snapshot 7"
@@ -382,23 +364,21 @@ def test_each_task_gets_its_interval_and_the_pinned_snapshot(scheduler):
 @pytest.mark.slow
 def test_the_real_scheduler_fails_at_once_what_no_retry_would_mend(scheduler):
     """Days side by side: the gate refuses, something is away, a setting is wrong."""
-    refused = scheduler.tasks("nightly", "1998-05-02", until=("publish", "upstream_failed"))
+    refused = scheduler.tasks("nightly", "1998-05-03T00", until=("publish", "upstream_failed"))
     assert (refused["rank"], refused["gate"]) == (("success", 1), ("failed", 1))
-    away = scheduler.tasks("nightly", "1998-05-03", until=("prepare", "up_for_retry"))
+    away = scheduler.tasks("nightly", "1998-05-04T00", until=("prepare", "up_for_retry"))
     assert away["rank"][0] is None
-    wrong = scheduler.tasks("nightly", "1998-05-04", until=("publish", "upstream_failed"))
+    wrong = scheduler.tasks("nightly", "1998-05-05T00", until=("publish", "upstream_failed"))
     assert wrong["prepare"] == ("failed", 1)
 
 
 @pytest.mark.slow
-def test_a_night_waits_for_missing_hours_but_not_for_those_of_a_day_long_over(scheduler):
-    long_over = scheduler.tasks("nightly", "1998-05-05", until=("snapshot", "up_for_retry"))
-    to_come = scheduler.tasks("nightly", "2098-05-05", until=("snapshot", "up_for_reschedule"))
-    assert (long_over["prepare"][0], to_come["prepare"][0]) == (None, None)
-    runs = ("backfill__1998-05-06", "manual__2098-05-05")  # a backfill's run is named by the end of its day
-    logs = [f"logs/dag_id=nightly/run_id={run}*/task_id=snapshot/*" for run in runs]
-    said = [path.read_text() for of in logs for path in scheduler.stubbed.home.glob(of)]
-    assert len(said) >= 2
+def test_of_a_day_long_over_missing_hours_are_told_and_tried_again(scheduler):
+    long_over = scheduler.tasks("nightly", "1998-05-06T00", until=("snapshot", "up_for_retry"))
+    assert long_over["prepare"][0] is None
+    logs = scheduler.stubbed.home.glob("logs/dag_id=nightly/*98-05-06*/task_id=snapshot/*")
+    said = [path.read_text() for path in logs]
+    assert said
     assert all("3 of 24 hours are not in the lake: 1998-05-05T04..06" in log for log in said)
 
 
