@@ -36,6 +36,7 @@ from schemas.keys import Keys
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,  # six nights at once, and a browser
     pytest.mark.skipif(not executable(), reason=NEED.format(what="chromium", command="apt-get install chromium")),
 ]
 ROOT = Path(__file__).absolute().parents[1]
