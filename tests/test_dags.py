@@ -290,7 +290,9 @@ def scheduler(stubbed, hook):
             log = stack.enter_context(open(stubbed.home / f"{name}.log", "w"))
             process = stack.enter_context(processes.started([*embedded.AIRFLOW, *arguments], env, log))
             wait_until_up({name: process}, f"http://127.0.0.1:{port}")
-        yield Scheduler(stubbed)
+        watched = Scheduler(stubbed)
+        stack.callback(watched.engine.dispose)
+        yield watched
 
 
 class Scheduler:
