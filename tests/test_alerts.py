@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from listeners import mailbox, webhook
+from redis_fixture import module_server  # noqa: F401
 from shelves import KEYS, generation, publisher, shelf
 
 from conf.connections import Alerts
@@ -23,7 +24,6 @@ from jobs.rim.lake import Lake
 from jobs.rim.redis_release import read_release
 from schemas.release import TIME_FORMAT
 
-pytest_plugins = ["redis_fixture"]
 SOON = Alert("nightshelf: nightly failed\nbecause", {"event": "run_failed", "exit_code": 3, "line": None})
 
 
