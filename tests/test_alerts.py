@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from listeners import mailbox, webhook
-from redis_fixture import module_server  # noqa: F401
+from redis_fixture import empty_client, module_server  # noqa: F401
 from shelves import KEYS, generation, publisher, shelf
 
 from conf.connections import Alerts
