@@ -25,6 +25,7 @@ TASKS = (  # task, what `nightshelf` does in it, the tasks whose tables it reads
     ("gate", f"gate --tables trending {RUN}", ["trending"]),
     ("publish", f"publish --surfaces trending {RUN}", ["gate"]),
 )
+
 with DAG(
     "hourly",
     schedule=CronDataIntervalTimetable("0 * * * *", timezone="UTC"),

@@ -10,8 +10,9 @@ from datetime import UTC, date, datetime, timedelta
 
 from conf.settings import Settings
 from jobs.rim.arguments import moment
+from jobs.rim.coverage import check_interval
 from jobs.rim.errors import UsageError
-from jobs.rim.lake import Lake, floor_hour
+from jobs.rim.lake import Lake
 from jobs.rim.lineage import code_version, content_hash
 from jobs.rim.manifest import Batch, Exclusion, iso
 from jobs.rim.sight import hidden_hours, in_force
@@ -58,8 +59,7 @@ def wanted(args: argparse.Namespace) -> Exclusion:
         end = start + timedelta(days=1)
     else:
         start, end = args.interval
-    if start >= end or any(moment != floor_hour(moment) for moment in (start, end)):
-        raise UsageError(f"--interval {iso(start)} {iso(end)}: give whole UTC hours, START before END")
+    check_interval((start, end))
     if not args.undo and not (args.reason or "").strip():
         raise UsageError("say why by --reason TEXT: somebody will ask")
     return Exclusion(iso(start), iso(end), args.source, args.reason or "", args.undo)

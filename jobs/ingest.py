@@ -25,6 +25,7 @@ from jobs.sources.accounts import table
 from jobs.sources.description import Description
 from jobs.sources.gather import Gather
 from jobs.sources.landing import Found, find_files, not_yet_ingested, read_files
+from jobs.sources.late import earliest_taken
 from jobs.sources.load import load_description
 from jobs.sources.streams import Streams
 from jobs.sources.write import Stamp, Writer, hour_range
@@ -100,7 +101,9 @@ class Step:
         now = datetime.now(UTC)
         secret, rows = self.settings.identity.secret_bytes(), self.settings.ingest.chunk_rows
         with tempfile.TemporaryDirectory(prefix="nightshelf-ingest-") as folder:
-            gathered = Gather(self.source, secret, now, rows, Path(folder), self.earliest())
+            late_hours = self.settings.ingest.late_hours
+            earliest = earliest_taken(self.batches, self.source.name, self.interval, late_hours)
+            gathered = Gather(self.source, secret, now, rows, Path(folder), earliest)
             streamed = self.ahead.read(gathered)
             if covering := self.covering(streamed=self.ahead.news):
                 return covering, True
@@ -108,14 +111,6 @@ class Step:
             gathered.finish()
             refuse_nothing_usable(gathered, self.path, self.interval)
             return self.commit(gathered, inputs, self.batch_id(streamed))
-
-    def earliest(self) -> datetime | None:
-        """When an event may have happened that is not too late; None for any time: a history, and a source's first."""
-        ends = [batch.end_hour for batch in self.batches if batch.source == self.source.name]
-        if self.interval is None or not ends:
-            return None
-        (start, end), reached = self.interval, datetime.fromisoformat(max(ends))
-        return (end if reached >= start else reached) - timedelta(hours=self.settings.ingest.late_hours)
 
     def covering(self, streamed: bool) -> Batch | None:
         """The batch that has the hours already, when neither files nor messages are new."""

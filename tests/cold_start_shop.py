@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from jobs.generate import generate
 from jobs.generator.plan import Plan
+from jobs.kernels.cold_users import newest_of_each
 from schemas.tables import KINDS, NO_SIGN_OF_LIKING
 
 DAY_S = 86_400.0
@@ -131,3 +132,14 @@ def cells(row: np.ndarray, item: np.ndarray, shape: tuple[int, int]) -> sp.csr_m
     matrix = sp.csr_matrix((np.ones(len(row)), (row, item)), shape)
     matrix.data[:] = 1
     return matrix
+
+
+def decayed_people(
+    person: np.ndarray, item: np.ndarray, age_days: np.ndarray, half_life_days: float, shape: tuple[int, int]
+) -> sp.csr_matrix:
+    """``(n_persons, n_items)``: 0.5^(age / half life) of each person's newest event with each item.
+
+    ``person``, ``item`` and ``age_days`` have an entry an event. However often a person returns they count once.
+    """
+    newest = newest_of_each(person, item, age_days)
+    return sp.csr_matrix((0.5 ** (age_days[newest] / half_life_days), (person[newest], item[newest])), shape)

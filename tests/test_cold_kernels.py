@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from cold_start_shop import decayed_people
 
 from jobs.kernels import cold_users
 from jobs.kernels.cold_items import borrowed, exposure_days, item_rates
@@ -11,7 +12,6 @@ from jobs.kernels.cold_users import (
     by_combination,
     by_value,
     combinations,
-    decayed_people,
     lifts,
     newest_of_each,
     shares,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from cold_start_shop import ATTRIBUTES, CUT_DAY, Month, cells, coded, make_month
+from cold_start_shop import ATTRIBUTES, CUT_DAY, Month, cells, coded, decayed_people, make_month
 
 from jobs.kernels import cold_items, cold_users, content, session
 from jobs.kernels.metrics import judge, ndcg, recall
@@ -33,12 +33,12 @@ class Ours:
         self.month, known = month, month.known
         person, item, age = month.person[known], month.item[known], month.age_days[known]
         self.near = content.content_neighbors(content.content_vectors(fields(month.items)), N_NEIGHBORS)
-        people = cold_users.decayed_people(person, item, age, HALF_LIFE_DAYS, month.shape)
+        people = decayed_people(person, item, age, HALF_LIFE_DAYS, month.shape)
         self.share = self.fresh_shares(people)
         category = coded([row["category"] for row in month.items])
         self.lifts = [cold_users.lifts(people, month.codes[name], category) for name in ATTRIBUTES]
         shape = (int(month.session.max()) + 1, month.shape[1])
-        visits = cold_users.decayed_people(month.session[known], item, age, HALF_LIFE_DAYS, shape)
+        visits = decayed_people(month.session[known], item, age, HALF_LIFE_DAYS, shape)
         self.neighbors = session.session_neighbors(visits, self.near, SHRINK, CONTENT_SHARE, N_NEIGHBORS)
         self.recent = session.recent_weights(person, item, age, FADE, N_LAST, month.shape)
 
@@ -110,7 +110,7 @@ def trending(month: Month, n: int) -> dict[float, np.ndarray]:
     """Recency-decayed distinct people, as the job has it."""
     known = month.known
     columns = month.person[known], month.item[known], month.age_days[known]
-    counts = {days: cold_users.decayed_people(*columns, days, month.shape).sum(axis=0).A1 for days in TRENDING_DAYS}
+    counts = {days: decayed_people(*columns, days, month.shape).sum(axis=0).A1 for days in TRENDING_DAYS}
     return {days: np.tile(scores, (n, 1)) for days, scores in counts.items()}
 
 

@@ -1,14 +1,17 @@
 """Late events: taken up to a limit, and nights come out as if they had been there in time; beyond it, kept apart."""
 
 import json
+from dataclasses import replace
 
 import pytest
-from lake_fixtures import add_batch, at, lake_settings, small_lake
+from lake_fixtures import add_batch, at, lake_settings, next_batch, small_lake
 from test_ingest import house, ingest, lake, land, orders, rows, who  # noqa: F401
 
 from jobs.cli import main
 from jobs.rim.lineage import Lineage, job
+from jobs.rim.manifest import iso
 from jobs.rim.runner import run_step
+from jobs.sources.late import earliest_taken
 
 HOUR_BEFORE = ("--interval", "2026-01-10T10:00:00Z", "2026-01-10T11:00:00Z")
 LAST_HOUR = ("--interval", "2026-01-10T11:00:00Z", "2026-01-10T12:00:00Z")
@@ -40,6 +43,19 @@ def test_late_is_later_than_what_was_read_last(tmp_path, capsys):
     land(tmp_path / "landing", {"event_time": "2026-01-10T12:00:00Z"}, name="events2.jsonl")
     ingest("--interval", "2026-01-20T11:00:00Z", "2026-01-20T12:00:00Z", capsys=capsys)
     assert [accounts(number)["accepted"] for number in (1, 2)] == [1, 1]
+
+
+def test_a_batch_that_another_follows_ends_nobodys_patience(tmp_path):
+    """A stream's backlog comes in several batches of one command: none but the last covers the hour."""
+    hour = at(11), at(12)
+    covers = next_batch(small_lake(tmp_path), source="shop")
+    waits = replace(covers, first_hour=iso(hour[0]), end_hour=iso(hour[0]))
+    away = replace(covers, first_hour=iso(at(days=-20)), end_hour=iso(at(days=-19)))
+    before = replace(covers, first_hour=iso(at(10)), end_hour=iso(hour[0]))
+    limits = [earliest_taken(batches, "shop", hour, 72) for batches in ([waits], [away, waits], [away, before])]
+    assert limits == [None, at(days=-22), at(12, days=-3)]
+    assert earliest_taken([before], "another", hour, 72) is None
+    assert earliest_taken([before], "shop", None, 72) is None
 
 
 def test_a_whole_history_takes_what_was_too_late(tmp_path, capsys):

@@ -14,17 +14,6 @@ STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)  # m that a
 MOST_CELLS = 5_000_000  # that tell which m is best; each takes 60 bytes meanwhile
 
 
-def decayed_people(
-    person: np.ndarray, item: np.ndarray, age_days: np.ndarray, half_life_days: float, shape: tuple[int, int]
-) -> sp.csr_matrix:
-    """``(n_persons, n_items)``: 0.5^(age / half life) of each person's newest event with each item.
-
-    ``person``, ``item`` and ``age_days`` have an entry an event. However often a person returns they count once.
-    """
-    newest = newest_of_each(person, item, age_days)
-    return sp.csr_matrix((0.5 ** (age_days[newest] / half_life_days), (person[newest], item[newest])), shape)
-
-
 def newest_of_each(person: np.ndarray, item: np.ndarray, age_days: np.ndarray) -> np.ndarray:
     """Positions of the newest event of each person with each item, in order of person, then item."""
     order = np.lexsort((age_days, item, person))

@@ -1,4 +1,4 @@
-"""Dense codes for texts that come in parts: exact, and at about fifty nanoseconds a text.
+"""Dense codes for texts that come in parts: exact, each looked up in one table that lasts.
 
 What Arrow has for this makes its table anew for every part: over hundreds of files that costs more than reading them.
 """

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from jobs.rim.checkpoint import Checkpoint, Stored
 from jobs.rim.lake import Lake, hour_key
 from jobs.rim.manifest import DataFile, iso
-from schemas.arrow import arrow_schema
+from schemas.arrow import arrow_schema, in_schema
 from schemas.tables import TABLES
 
 FULL_ROWS = 1_000_000  # of a merged file, about 60 MB of events: as many are held in memory while they are sorted
@@ -122,10 +122,7 @@ def read_checked(lake: Lake, file: DataFile, table: str) -> pa.Table:
         data = source.read()
     if zlib.crc32(data) != file.crc32:
         raise ValueError(f"{file.path} is damaged: its CRC-32 is not the manifest's; nothing was merged")
-    rows, schema = pq.read_table(pa.BufferReader(data)), arrow_schema(TABLES[table])
-    for field in (field for field in schema if field.name not in rows.column_names):  # of an older schema
-        rows = rows.append_column(field.name, pa.nulls(rows.num_rows, field.type))
-    return rows.select(schema.names).cast(schema)
+    return in_schema(pq.read_table(pa.BufferReader(data)), arrow_schema(TABLES[table]))
 
 
 def summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:

@@ -3,18 +3,36 @@
 Whether one is new can only be said beside what the lake has: one that it has already is a repeat like any other.
 """
 
-from collections.abc import Callable
-from datetime import date, datetime
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.rim.coverage import Interval
+from jobs.rim.manifest import Batch
 from jobs.sources.convert import UTC_US
 from jobs.sources.quarantine import SCHEMA
 
 TOO_LATE = "too_late"
 IDENTITY = pa.schema([("event_id", pa.string()), ("event_time", UTC_US)])
+
+
+def earliest_taken(
+    batches: Iterable[Batch], source: str, interval: Interval | None, late_hours: int
+) -> datetime | None:
+    """When an event may have happened that is not too late; None for any time: of a history, and the first time a
+    source is read.
+
+    After hours that nobody ingested the limit counts from these. A batch that another one of the same command follows
+    covers no hour yet: what comes with the next was waiting for as long.
+    """
+    ends = [batch.end_hour for batch in batches if batch.source == source and batch.first_hour < batch.end_hour]
+    if interval is None or not ends:
+        return None
+    (start, end), reached = interval, datetime.fromisoformat(max(ends))
+    return (end if reached >= start else reached) - timedelta(hours=late_hours)
 
 
 class Late:
