@@ -112,6 +112,7 @@ class Cold(Section):
 
 
 class Candidates(Section):
+    engine: Literal["auto", "threads", "spark"] = Field(exclude=True)  # out of every hash: the rows are equal
     n_items: Annotated[int, between(20, 1_000)]
     n_new: Annotated[int, between(0, 1_000)]
     block_users: Annotated[int, between(16, 100_000)]

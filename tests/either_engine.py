@@ -10,6 +10,7 @@ from spark_fixture import as_frame
 from jobs.rim.means import Means
 
 ROOM = 1 << 30
+STORED = ("interactions", "user_factors")  # what steps read when they know whether it fits
 
 
 class Held:
@@ -32,7 +33,7 @@ def told(session: SparkSession, tables: Mapping[str, pa.Table], n_parts: int = 1
         frame = as_frame(session, table, tables[table])
         return frame if n_parts == 1 else frame.repartition(n_parts)
 
-    given = {name: Held(name, table) if name == "interactions" else table for name, table in tables.items()}
+    given = {name: Held(name, table) if name in STORED else table for name, table in tables.items()}
     return given | {"means": Means(ROOM, ROOM, in_spark)}
 
 

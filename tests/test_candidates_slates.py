@@ -3,6 +3,7 @@
 from collections import defaultdict
 from datetime import datetime
 
+import either_engine
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,11 +14,11 @@ from spark_fixture import as_frame, quick_spark  # noqa: F401
 from conf.rules import load_rules
 from conf.settings import load_settings
 from jobs import candidates, fit, recipe, slates
-from jobs.candidates import SHOWN_AS
+from jobs.kernels.proposals import SHOWN_AS
 from jobs.kernels.recipe.recommend import LEAST
 from jobs.kernels.recipe.stored import from_row
 from schemas.arrow import arrow_schema
-from schemas.tables import CANDIDATES, SLATES, UNEXPLAINED
+from schemas.tables import SLATES, UNEXPLAINED
 
 N_USERS, N_ITEMS, N_DAYS = 36, 26, 12
 RARE, UNHEARD = N_ITEMS, N_ITEMS + 1  # one person's only; in the dictionary, without an event
@@ -112,14 +113,13 @@ def world(quick) -> dict[str, pa.Table]:
 
 def propose(session, tables, rules=None, settings=SETTINGS, in_parts: int = 0) -> pa.Table:
     """The rows of candidates; with ``in_parts`` from rows in another order and so many partitions."""
-    frames = {
-        name: as_frame(session, name, mixed(tables[name]) if in_parts else tables[name])
-        for name in ("interactions", "users", "user_factors", "segment_lists")
-    }
-    if in_parts:
-        frames = {name: frame.repartition(in_parts) for name, frame in frames.items()}
-    inputs = tables | frames | {"rules": rules or load_rules()}
-    return candidates.transform(inputs, NIGHT, settings)["candidates"].toArrow().cast(arrow_schema(CANDIDATES))
+    tables = {name: mixed(table) if in_parts else table for name, table in tables.items()}
+    inputs = either_engine.told(session, tables, in_parts or 1) | {"rules": rules or load_rules()}
+    found = candidates.transform(inputs, NIGHT, settings)
+    asked = settings.candidates.engine
+    assert found["measured"]["engine"] == ("threads" if asked == "auto" else asked)
+    parts = found["candidates"]
+    return either_engine.made(parts if asked == "spark" else list(parts), "candidates")
 
 
 def merge(session, tables, proposed, rules=None, in_parts: int = 0) -> pa.Table:
@@ -312,8 +312,15 @@ def comparable(table: pa.Table) -> list[tuple]:
     )
 
 
-def test_row_order_partitions_and_blocks_change_nothing(world, quick):
-    assert comparable(propose(quick, world, in_parts=7)) == comparable(world["candidates"])
+SPARK = SETTINGS.model_copy(update={"candidates": SETTINGS.candidates.model_copy(update={"engine": "spark"})})
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, SPARK], ids=["threads", "spark"])
+def test_row_order_partitions_and_the_engine_change_nothing(world, quick, settings):
+    assert comparable(propose(quick, world, settings=settings, in_parts=7)) == comparable(world["candidates"])
+
+
+def test_row_order_and_partitions_change_no_slate(world, quick):
     assert comparable(merge(quick, world, world["candidates"], in_parts=7)) == comparable(world["slates"])
 
 

@@ -1,8 +1,7 @@
 """Runs steps: resolve inputs by manifest, transform, write to a fresh attempt, commit. Skips what is committed."""
 
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,11 +16,12 @@ from jobs.rim.lineage import LIVE_RECIPE, MAKERS, RAW, Job, Lineage, code_versio
 from jobs.rim.manifest import Batch, DataFile, Manifest, iso
 from jobs.rim.means import Means
 from jobs.rim.memory import MemoryWatch, kernel_bytes, watched
+from jobs.rim.side_by_side import in_turn
 from jobs.rim.stored_rows import StoredRows
 from jobs.rim.told import describe_rows, describe_run, describe_warnings, rows_in
 from schemas.tables import SCHEMA_VERSION, TABLES
 
-WRITE_THREADS = 2  # for a table that comes as a list of parts
+WRITE_THREADS = 2  # for a table that comes in parts
 LONGEST_UPLOAD = timedelta(days=1)  # of one file; whoever began an earlier one is not there any more
 EVENT_COLUMNS = (  # what a local job gets of events unless it names others
     *("user_id", "item_id", "event_time", "kind", "value", "source"),
@@ -190,10 +190,9 @@ def write_output(table: str, rows, lake: Lake, as_of: datetime, version: str) ->
     """Write to an attempt's own folder; nothing sees it before the manifest names it."""
     key = lake.attempt_key(table, as_of, version)
     lake.store.make_room()
-    if isinstance(rows, list):
-        with ThreadPoolExecutor(WRITE_THREADS) as pool:
-            named = [(f"{key}/part-{k:05d}.parquet", table, part) for k, part in enumerate(rows) if part.num_rows]
-            return list(pool.map(lambda part: lake.write(*part), named))
+    if isinstance(rows, list | Iterator):
+        parts = ((f"{key}/part-{k:05d}.parquet", table, part) for k, part in enumerate(rows) if part.num_rows)
+        return list(in_turn(lambda part: lake.write(*part), parts, WRITE_THREADS))
     if hasattr(rows, "sparkSession"):
         from schemas.spark import spark_schema
 

@@ -1,10 +1,13 @@
 """Work shared out among threads, while the thread that waits for them keeps its lease."""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 BEAT_S = 0.5
+Item, Made = TypeVar("Item"), TypeVar("Made")
 
 
 class Stopped(RuntimeError):
@@ -53,3 +56,15 @@ def side_by_side(
         except BaseException:
             shared.stop.set()
             raise
+
+
+def in_turn(work: Callable[[Item], Made], items: Iterable[Item], n_threads: int) -> Iterator[Made]:
+    """What ``work`` makes of each item, in their order; at most so many are made ahead as there are threads."""
+    with ThreadPoolExecutor(n_threads) as pool:
+        waiting: deque = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 2 * n_threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
