@@ -125,6 +125,7 @@ class Evaluate(Section):
 
 
 class Slates(Section):
+    engine: Literal["auto", "threads", "spark"] = Field(exclude=True)  # out of every hash: the rows are equal
     n_items: Annotated[int, between(10, 255)]
     n_seen: Annotated[int, between(0, 5_000)]
     rules_file: str = Field(exclude=True)  # out of every hash of settings: what it says counts, not where it stands

@@ -3,73 +3,36 @@
 Every item keeps the source that spoke for it most and that source's reason, one of the user's own items; an item that
 is merely popular, or pinned though nobody proposed it, has none. Beside the list stand the items the user already
 has, newest first, which serving keeps out of any refill, and the chance with which an explored place drew its item.
+What memory holds is done by threads of this process; more, or many users one by one, in Spark's tasks.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from conf.settings import Settings, Slates
-from jobs.kernels.rules.apply import Columns, apply_rules
-from jobs.kernels.rules.context import Context, User
-from jobs.kernels.rules.eligible import comes_back
 from jobs.kernels.rules.night import rules_tonight, warnings_of
-from jobs.kernels.rules.rebuy import NEVER, days_since
+from jobs.kernels.rules.slate import Night
+from jobs.kernels.slates_threads import OWNED, Merger
 from jobs.rim.lineage import Job
-from schemas.arrow import arrow_schema
-from schemas.spark import spark_schema
-from schemas.tables import SLATES, SOURCES
+from jobs.rim.memory import is_local, tasks_at_once
+from jobs.rim.side_by_side import in_turn
+from schemas.tables import CANDIDATES
 
 ALIKE_BY = "als"  # whose vectors say how alike items are, where the rules ask for it
-SOURCE_CODES = {name: code for code, name in enumerate(SOURCES)}
+ROW_BYTES = 70  # of an interaction that is held in this process, on its way here and while it is held
+UNPACKED = 12  # times what a file of candidates has on disk is what its users' slates take while they are made
+ONE_BY_ONE = 100_000  # rows of candidates whose users are done one by one; of more, Spark's workers have their share
 
 
 def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict:
-    """candidates, interactions, users (Spark); items, item_dictionary, item_factors (Arrow), rules → slates."""
-    proposals = by_user(inputs["candidates"])
-    people = proposals.join(histories(inputs["interactions"]), "user_id", how="left")
-    located = people.join(inputs["users"].select("user_id", "country"), "user_id", how="left")
+    """candidates, interactions, users, items, item_dictionary, item_factors, rules, means → slates."""
     night = build_night(inputs, as_of, settings.slates)
-    shared = located.sparkSession.sparkContext.broadcast(night)
-
-    def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            yield merge_block(batch, shared.value)
-
-    slates = located.mapInArrow(merge, spark_schema(SLATES)).where(F.size("items") > 0)
-    return {"slates": slates, "measured": {"warnings": warnings_of(night.rules)}}
-
-
-def by_user(candidates: DataFrame) -> DataFrame:
-    """One row per user with the sources' rows as a list of structs, by source."""
-    rows = F.sort_array(F.collect_list(F.struct("source", "items", "scores", "because_of")))
-    return candidates.groupBy("user_id").agg(rows.alias("proposals"))
-
-
-def histories(interactions: DataFrame) -> DataFrame:
-    """All items a user dealt with, newest first, and when each was last bought, as parallel lists."""
-    bought_us = F.coalesce(F.unix_micros("last_purchase_time"), F.lit(NEVER)).alias("bought_us")
-    cells = F.sort_array(F.collect_list(F.struct("last_time", "item_idx", bought_us)), asc=False)
-    return (
-        interactions.groupBy("user_id")
-        .agg(cells.alias("cells"))
-        .select("user_id", F.col("cells.item_idx").alias("seen"), F.col("cells.bought_us").alias("bought_us"))
-    )
-
-
-@dataclass(frozen=True)
-class Night:
-    """What a task needs to merge candidates: the compiled rules among it."""
-
-    rules: Context
-    as_of: datetime
-    n_seen: int
+    chosen = engine(inputs, night, settings)
+    made = by_spark if chosen["engine"] == "spark" else by_threads
+    return {"slates": made(inputs, night, settings), "measured": chosen | {"warnings": warnings_of(night.rules)}}
 
 
 def build_night(inputs: Mapping, as_of: datetime, wanted: Slates) -> Night:
@@ -78,42 +41,37 @@ def build_night(inputs: Mapping, as_of: datetime, wanted: Slates) -> Night:
     return Night(rules_tonight(rules, items, dictionary, factors, as_of, wanted.n_items), as_of, wanted.n_seen)
 
 
-def merge_block(batch: pa.RecordBatch, night: Night) -> pa.RecordBatch:
-    schema = arrow_schema(SLATES)
-    rows = [merge_user(batch, k, night) for k in range(batch.num_rows)]
-    columns = list(zip(*rows, strict=True)) if rows else [[] for _ in schema]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema.names)
+def engine(inputs: Mapping, night: Night, settings: Settings) -> dict[str, str | int]:
+    """Which engine makes the slates, why, and what threads would take."""
+    wanted, candidates, held = settings.slates.engine, inputs["candidates"], inputs["means"].alone_bytes
+    largest = max((part.num_bytes for part in candidates.parts()), default=0)
+    needed = inputs["interactions"].num_rows * ROW_BYTES + tasks_at_once(settings.spark) * largest * UNPACKED
+    chosen, why = "threads", "it fits memory"
+    if wanted != "auto":
+        chosen, why = wanted, "slates.engine says so"
+    elif not is_local(settings.spark.master):
+        chosen, why = "spark", "spark.master is a cluster"
+    elif needed > held:
+        chosen, why = "spark", f"{held >> 20:,} MiB are there"
+    elif not night.plain and candidates.num_rows > ONE_BY_ONE:
+        chosen, why = "spark", "tonight's rules take many users one by one"
+    return {"engine": chosen, "why": why, "estimate_mb": needed >> 20}
 
 
-def merge_user(batch: pa.RecordBatch, k: int, night: Night) -> tuple:
-    """One row of slates, out of row k of a batch."""
-    user = read_user(batch, k, night.as_of)
-    candidates = read_candidates(batch["proposals"][k])
-    items, scores, sources, because, propensities = apply_rules(*candidates, user, night.rules)
-    names = [SOURCES[code] for code in sources]
-    seen = user.seen[~comes_back(user, night.rules)][: night.n_seen]
-    return user.user_id, items, scores.astype(np.float32), names, because, propensities, seen
+def by_spark(inputs: Mapping, night: Night, settings: Settings):
+    from jobs.kernels.slates_spark import merge_in_spark
+
+    return merge_in_spark(*map(inputs["means"].in_spark, ("candidates", "interactions", "users")), night)
 
 
-def read_user(batch: pa.RecordBatch, k: int, as_of: datetime) -> User:
-    if not batch["seen"][k].is_valid:  # somebody who did nothing so far
-        return User(user_id=batch["user_id"][k].as_py(), country=batch["country"][k].as_py())
-    return User(
-        user_id=batch["user_id"][k].as_py(),
-        seen=batch["seen"][k].values.to_numpy(),
-        bought_days=days_since(batch["bought_us"][k].values.to_numpy(), as_of),
-        country=batch["country"][k].as_py(),
-    )
+def by_threads(inputs: Mapping, night: Night, settings: Settings) -> Iterator[pa.Table]:
+    """One part for each file of candidates."""
+    merger = Merger(inputs["interactions"].arrow(list(OWNED), ["user_id"]), inputs["users"], night)
 
+    def merge(part) -> pa.Table:
+        return merger.merge(part.arrow(CANDIDATES.names, ["user_id", "source"]))
 
-def read_candidates(proposals: pa.ListScalar) -> Columns:
-    """Items, scores, codes of sources and reasons of all sources' rows."""
-    rows = proposals.values
-    codes = [SOURCE_CODES[source] for source in rows.field("source").to_pylist()]
-    sources = np.repeat(np.array(codes, np.int8), pc.list_value_length(rows.field("items")).to_numpy())
-    items, scores, because = (rows.field(name).flatten().to_numpy() for name in ("items", "scores", "because_of"))
-    return items, scores.astype(np.float64), sources, because
+    return in_turn(merge, inputs["candidates"].parts(), tasks_at_once(settings.spark))
 
 
 JOB = Job(
@@ -121,8 +79,8 @@ JOB = Job(
     inputs=("candidates", "interactions", "users", "items", "item_dictionary", "item_factors"),
     outputs=("slates",),
     settings=("slates",),
-    engine="spark",
+    engine="either",
     transform=transform,
-    arrow_inputs=("items", "item_dictionary", "item_factors"),
     rules=("diversity", "rebuy", "exploration", "promotion"),
+    columns={"candidates": tuple(CANDIDATES.names), "interactions": OWNED},
 )

@@ -10,7 +10,7 @@ from spark_fixture import as_frame
 from jobs.rim.means import Means
 
 ROOM = 1 << 30
-STORED = ("interactions", "user_factors")  # what steps read when they know whether it fits
+STORED = ("interactions", "user_factors", "candidates")  # what steps read when they know whether it fits
 
 
 class Held:
@@ -18,6 +18,10 @@ class Held:
 
     def __init__(self, table: str, content: pa.Table):
         self.table, self.content, self.num_rows = table, content, content.num_rows
+        self.num_bytes = content.nbytes
+
+    def parts(self) -> list["Held"]:
+        return [self]
 
     def arrow(self, columns: list[str], dictionaries: list[str]) -> pa.Table:
         return self.content.select(columns)

@@ -24,6 +24,15 @@ class StoredRows:
     def num_rows(self) -> int:
         return sum(file.rows for file in self.files)
 
+    @property
+    def num_bytes(self) -> int:
+        """On disk."""
+        return sum(file.bytes for file in self.files)
+
+    def parts(self) -> list["StoredRows"]:
+        """Each file by itself."""
+        return [StoredRows(self.lake, self.table, [file]) for file in self.files]
+
     def arrow(self, columns: list[str], dictionaries: list[str]) -> pa.Table:
         """As ``Lake.read`` has them."""
         return self.lake.read(self.table, self.files, columns, dictionaries)
