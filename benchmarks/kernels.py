@@ -21,7 +21,6 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
@@ -41,10 +40,14 @@ from jobs.kernels.recipe.grid import Setting
 from jobs.kernels.recipe.recommend import Recipe
 from jobs.kernels.recipe.sources import ALS_ITERATIONS, fit_als
 from jobs.kernels.recipe.stored import to_row
-from jobs.rim.runner import EVENT_COLUMNS
+from jobs.rim.lake import Lake
+from jobs.rim.manifest import DataFile
+from jobs.rim.means import Means
+from jobs.rim.memory import kernel_bytes
+from jobs.rim.runner import EVENT_COLUMNS, write_output
 from jobs.rim.spark_session import spark_session
+from jobs.rim.stored_rows import StoredRows
 from schemas.arrow import arrow_schema
-from schemas.spark import spark_schema
 from schemas.tables import TABLES
 
 FOLDER = house.STATE / "bench"
@@ -54,7 +57,8 @@ DEFAULT = (6_040, 3_706, 740_000, 4)
 MLLIB_CELLS, MLLIB_REPEATS = 1_000_000, 2  # so many cells are a minute of MLlib's fit on two cores
 BLOCK_USERS = 1_024
 SETTINGS = load_settings(fit={"probe_share": 0, "min_probes": 0}, candidates={"n_items": N_LISTED, "n_new": 0})
-SPARK = [name for name in candidates.JOB.inputs if name not in candidates.JOB.arrow_inputs]
+LAKE = Lake.open(load_settings(lake={"uri": str(house.ROOT / FOLDER / "kernels"), "min_free_mb": 0}).lake)
+FILES: dict[str, list[DataFile]] = {}  # of each table, those written last
 KIND = {"source": "bench", "kind": "view", "value": None}
 
 Told = Callable[[str, Cost], None]
@@ -94,6 +98,8 @@ def compare(cells: sp.csr_matrix, spark, repeat: int, told: Told) -> None:
         lists(spark, explain=False)
     with clock("ours: the same with because_of", told):
         lists(spark, explain=True)
+    with clock("ours: the same by Spark", told):
+        lists(spark, explain=True, engine="spark")
     products(theirs.user_factors, theirs.item_factors, cells, told)
     with clock("implicit: cosine neighbors", told):
         similarity = peers.implicit_cosine(cells, N_NEIGHBORS)
@@ -185,24 +191,26 @@ def filled(table: str, columns: dict) -> pa.Table:
 
 
 def write(tables: dict[str, pa.Table]) -> None:
+    """Into the lake, as a step commits them: each file is read back."""
     for name, rows in tables.items():
-        pq.write_table(rows, FOLDER / f"{name}.parquet", compression="zstd")
+        FILES[name] = [LAKE.write(f"{name}/part-0.parquet", name, rows)] if rows.num_rows else []
 
 
 def read(name: str) -> pa.Table:
     texts = [field.name for field in schema(name) if field.type == pa.string()] if name == "events" else []
-    return pq.read_table(FOLDER / f"{name}.parquet", read_dictionary=texts)  # events as ``rim.event_parts`` reads them
+    return LAKE.read(name, FILES[name], None, texts)  # events as ``rim.event_parts`` reads them
 
 
-def lists(spark, explain: bool) -> None:
-    """Everybody's best, written by Spark; with the own item that speaks most for each place, if asked."""
-    given = {name: read(name) for name in candidates.JOB.arrow_inputs} | {"rules": load_rules(SHIPPED)}
-    given |= {
-        name: spark.read.schema(spark_schema(TABLES[name])).parquet(str(FOLDER / f"{name}.parquet")) for name in SPARK
-    }
-    wanted = SETTINGS.candidates.model_copy(update={"explain": explain})
-    found = candidates.transform(given, NIGHT, SETTINGS.model_copy(update={"candidates": wanted}))["candidates"]
-    found.write.mode("overwrite").parquet(str(FOLDER / "candidates"))
+def lists(spark, explain: bool, engine: str = "threads") -> None:
+    """Everybody's best into the lake; with the own item that speaks most for each place, if asked."""
+    wanted = SETTINGS.candidates.model_copy(update={"explain": explain, "engine": engine})
+    settings = SETTINGS.model_copy(update={"candidates": wanted})
+    stored = {name: StoredRows(LAKE, name, FILES[name]) for name in candidates.JOB.inputs}
+    given = {name: stored[name] if name in candidates.JOB.columns else read(name) for name in stored}
+    room = kernel_bytes(settings.resources, beside_spark=True)
+    given["means"] = Means(room, room, lambda name: stored[name].frame(spark))
+    found = candidates.transform(given | {"rules": load_rules(SHIPPED)}, NIGHT, settings)["candidates"]
+    write_output("candidates", found, LAKE, NIGHT, engine)
 
 
 def check_cosine(pairs: dict, similarity: sp.csr_matrix) -> None:

@@ -8,6 +8,7 @@ GIB = 1 << 30
 PAIRS = (  # ours, and the peers it is measured by
     ("ours: events to factors", ("implicit: ALS fit", "MLlib: ALS fit")),
     ("ours: factors to candidates", ("implicit: recommend", "MLlib: recommendForAllUsers")),
+    ("ours: the same with because_of", ("implicit: recommend",)),
     ("ours: topk_product, 1 thread", ("bare product, 1 thread",)),
     (
         "ours: topk_product, 2 threads",

@@ -54,14 +54,14 @@ def estimated(n_rows: int) -> dict[str, int]:
     return {"estimate_mb": n_rows * ROW_BYTES >> 20}
 
 
-def counted(found: Mapping[int, Contributions], wanted) -> pa.Table:
-    """item_neighbors by sparse products, one kind after another."""
+def counted(found: Mapping[int, Contributions], wanted) -> list[pa.Table]:
+    """item_neighbors by sparse products, one part a kind."""
     parts = []
     for code, kind in enumerate(NEIGHBOR_KINDS):
         kept = newest(found[code], wanted.max_items)
         pairs = top_pairs(*kept, wanted.score, wanted.shrink, wanted.min_pair, wanted.n_neighbors)
         parts.append(pa.table(pairs | {"kind": pa.repeat(kind, len(pairs["rank"]))}))
-    return pa.concat_tables(parts)
+    return parts
 
 
 def by_spark(means: Means, settings: Settings):

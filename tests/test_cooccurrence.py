@@ -4,7 +4,7 @@ import math
 from functools import partial
 
 import pytest
-from either_engine import told
+from either_engine import made, told
 from lake_fixtures import NIGHT, at, backwards, dictionary, rows
 from spark_fixture import quick_spark  # noqa: F401
 
@@ -23,9 +23,8 @@ def transformed(session, engine: str, events=(), interactions=(), mixed=False, *
     local = {"sparse": 1_000_000, "spark": 0}[engine]
     settings = load_settings(cooccurrence={"min_pair": 1, "shrink": 0.0, "max_local_rows": local} | wanted)
     result = transform(inputs, NIGHT, settings)
-    found = result["item_neighbors"]
-    found = (found.toArrow() if hasattr(found, "toArrow") else found).to_pylist()
     assert result["measured"]["engine"] == engine
+    found = made(result["item_neighbors"], "item_neighbors").to_pylist()
     return sorted(found, key=lambda row: (row["kind"], row["item_idx"], row["rank"]))
 
 

@@ -4,30 +4,19 @@ Of each item the baskets it lies in are gone through, and of what was counted th
 squares of the baskets' sizes; memory is one item's counts, whatever comes out.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 
 from jobs.kernels.compiled import kernel
-from jobs.kernels.grouping import compiled_for, each_part, settle
+from jobs.kernels.grouping import settle
 
 SCORES = ("cosine", "lift", "llr")
+COSINE, LIFT, LLR = range(len(SCORES))
 THREADS = 2
 PARTS = 16  # an item's cost varies: threads take the next part when they are done
-
-
-@dataclass(frozen=True)
-class PairCounts:
-    """Counts of pairs, one entry each: ``item`` and ``other`` share ``n_pair`` of ``n`` contributors."""
-
-    item: np.ndarray
-    other: np.ndarray
-    n_pair: np.ndarray
-    n_item: np.ndarray
-    n_other: np.ndarray
-    n: int
 
 
 def top_pairs(contributor: np.ndarray, item: np.ndarray, score: str, shrink: float, min_pair: int, n_top: int) -> dict:
@@ -36,6 +25,25 @@ def top_pairs(contributor: np.ndarray, item: np.ndarray, score: str, shrink: flo
     ``contributor`` and ``item`` are dense 0-based codes, one entry per distinct contribution. Ties: score descending,
     then partner ascending.
     """
+
+    def told(pairs: tuple[np.ndarray, ...], n_item: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
+        return columns(*pairs, n_item, n, SCORES.index(score), shrink)
+
+    names = ("item_idx", "rank", "neighbor_idx", "n_pair", "lift", "llr", "score")
+    return dict(zip(names, counted(contributor, item, score, shrink, min_pair, n_top, told), strict=True))
+
+
+def scored_pairs(contributor: np.ndarray, item: np.ndarray, score: str, min_pair: int, n_top: int) -> tuple:
+    """Of the same pairs items, partners and scores alone, without shrinking and in any order."""
+
+    def told(pairs: tuple[np.ndarray, ...], n_item: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
+        return *pairs[:2], scores(*pairs, n_item, n, SCORES.index(score), 0.0)
+
+    return counted(contributor, item, score, 0.0, min_pair, n_top, told)
+
+
+def counted(contributor, item, score: str, shrink: float, min_pair: int, n_top: int, told: Callable) -> tuple:
+    """Columns of what ``told(pairs, n_item, n)`` makes of the pairs of a part of the items, side by side."""
     shape = (int(contributor.max()) + 1, int(item.max()) + 1) if len(item) else (0, 0)
     baskets = sp.csr_matrix((np.ones(len(item), bool), (contributor, item)), shape)
     by_item = baskets.T.tocsr()
@@ -45,12 +53,10 @@ def top_pairs(contributor: np.ndarray, item: np.ndarray, score: str, shrink: flo
     def count(part: int) -> tuple[np.ndarray, ...]:
         sides = (by_item.indptr, by_item.indices, baskets.indptr, baskets.indices)
         wanted = (SCORES.index(score), shrink, min_pair, n_top)
-        return best_partners(*sides, n_item, shape[0], *wanted, ends[part], ends[part + 1])
+        return told(best_partners(*sides, n_item, shape[0], *wanted, ends[part], ends[part + 1]), n_item, shape[0])
 
     with ThreadPoolExecutor(THREADS) as pool:
-        parts = list(pool.map(count, range(PARTS)))
-    found, other, n_pair = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return ranked(PairCounts(found, other, n_pair, n_item[found], n_item[other], shape[0]), score, shrink)
+        return tuple(np.concatenate(column) for column in zip(*pool.map(count, range(PARTS)), strict=True))
 
 
 @kernel
@@ -104,12 +110,14 @@ def last_of_equals(equals, n):
 
 @kernel
 def score_of(score, n_pair, n_item, n_other, n, shrink):
-    """By position in ``SCORES``."""
-    if score == 0:
+    """By position in ``SCORES``; llr is 2 · Σ observed · ln(observed / expected) over the pair's four cells (Dunning
+    1993), at least 0.
+    """
+    if score == COSINE:
         return n_pair / (np.sqrt(np.float64(n_item * n_other)) + shrink)
-    if score == 1:
+    if score == LIFT:
         return n_pair * np.float64(n) / (n_item * n_other)
-    total = term(n_pair, n_item * n_other, n)
+    total = term(n_pair, n_item * n_other, n)  # in this order it is equal in both directions
     total += term(n_item - n_pair, n_item * (n - n_other), n) + term(n_other - n_pair, (n - n_item) * n_other, n)
     total += term(n - n_item - n_other + n_pair, (n - n_item) * (n - n_other), n)
     return max(2 * total, 0.0)
@@ -122,46 +130,30 @@ def term(seen, expected, n):
     return seen * np.log(np.float64(seen) * n / np.float64(expected))
 
 
-def ranked(pairs: PairCounts, score: str, shrink: float) -> dict[str, np.ndarray]:
-    """All scores, and the rank within each item."""
-    scores = {
-        "cosine": pairs.n_pair / (np.sqrt(pairs.n_item * pairs.n_other) + shrink),
-        "lift": pairs.n_pair * float(pairs.n) / (pairs.n_item * pairs.n_other),
-        "llr": log_likelihood_ratio(pairs),
-    }
-    order = by_score(pairs, scores[score])
-    item = pairs.item[order]
-    return {
-        "item_idx": item.astype(np.int32),
-        "rank": (np.arange(len(item)) - np.searchsorted(item, item) + 1).astype(np.int32),
-        "neighbor_idx": pairs.other[order].astype(np.int32),
-        "n_pair": pairs.n_pair[order],
-        "lift": scores["lift"][order],
-        "llr": scores["llr"][order],
-        "score": scores[score][order],
-    }
+@kernel
+def scores(items, others, n_pair, n_item, n, score, shrink):
+    found = np.empty(len(items))
+    for at in range(len(items)):
+        found[at] = score_of(score, n_pair[at], n_item[items[at]], n_item[others[at]], n, shrink)
+    return found
 
 
-def by_score(pairs: PairCounts, score: np.ndarray) -> np.ndarray:
-    """Positions by item, which they stand by already, then by falling score, then by partner."""
-    begins = np.append(np.flatnonzero(np.diff(pairs.item, prepend=-1)), len(pairs.item))
-    order = np.arange(len(pairs.item))
-    _, other, falling = compiled_for(order, pairs.other, -score)
-    each_part(begins, lambda first, last: settle(order, begins, other, falling, first, last))
-    return order
-
-
-def log_likelihood_ratio(pairs: PairCounts) -> np.ndarray:
-    """2 · Σ observed · ln(observed / expected) over the four cells of each pair (Dunning 1993), at least 0."""
-    pair, item, other = (a.astype(np.float64) for a in (pairs.n_pair, pairs.n_item, pairs.n_other))
-    n = float(pairs.n)
-    cells = (
-        (pair, item * other),
-        (item - pair, item * (n - other)),
-        (other - pair, (n - item) * other),
-        (n - item - other + pair, (n - item) * (n - other)),
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = [np.where(seen > 0, seen * np.log(seen * n / expected), 0.0) for seen, expected in cells]
-    both, left, right, neither = terms
-    return np.maximum(2 * (both + (left + right) + neither), 0.0)  # in this order it is equal in both directions
+@kernel
+def columns(items, others, n_pair, n_item, n, score, shrink):
+    """Of pairs by item the columns of item_neighbors, within each item by rank."""
+    found = scores(items, others, n_pair, n_item, n, score, shrink)
+    order, begins, n_begins = np.arange(len(items)), np.empty(len(items) + 1, np.int64), 0
+    for at in range(len(items)):
+        if at == 0 or items[at] != items[at - 1]:
+            begins[n_begins] = at
+            n_begins += 1
+    begins[n_begins] = len(items)
+    settle(order, begins, others.astype(np.int32), -found, 0, n_begins)
+    rank = np.empty(len(items), np.int32)
+    for one in range(n_begins):
+        for at in range(begins[one], begins[one + 1]):
+            rank[at] = at - begins[one] + 1
+    items, others, n_pair, found = items[order], others[order], n_pair[order], found[order]
+    lift = scores(items, others, n_pair, n_item, n, LIFT, shrink)
+    llr = scores(items, others, n_pair, n_item, n, LLR, shrink)
+    return items.astype(np.int32), rank, others.astype(np.int32), n_pair, lift, llr, found

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse as sp
 
-from jobs.kernels.pairs import top_pairs
+from jobs.kernels.pairs import scored_pairs
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import DAY_S, People
 from jobs.kernels.recipe.top_product import top_product
@@ -100,10 +100,10 @@ def fit_cosine(past: Past) -> ByNeighbors:
 
 
 def fit_pairs(past: Past, score: str) -> ByNeighbors:
-    """What shares users with it more than by chance: ``score`` is that of ``pairs.best_of``, lift or llr."""
-    found = top_pairs(past.cell_user, past.cell_item, score, 0.0, FEWEST_PAIR, N_NEIGHBORS)
-    cells = (found["score"].astype(np.float32), (found["item_idx"], found["neighbor_idx"]))
-    return ByNeighbors("all", sp.csr_matrix(cells, (past.n_items, past.n_items)))
+    """What shares users with it more than by chance: ``score`` is one of ``pairs.SCORES``, lift or llr."""
+    item, other, scores = scored_pairs(past.cell_user, past.cell_item, score, FEWEST_PAIR, N_NEIGHBORS)
+    weights = sp.csr_matrix((scores.astype(np.float32), (item, other)), (past.n_items, past.n_items))
+    return ByNeighbors("all", weights)
 
 
 def fit_bm25(past: Past, k1: float, b: float) -> ByNeighbors:
