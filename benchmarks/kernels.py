@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
@@ -58,6 +59,7 @@ MLLIB_CELLS, MLLIB_REPEATS = 1_000_000, 2  # so many cells are a minute of MLlib
 BLOCK_USERS = 1_024
 SETTINGS = load_settings(fit={"probe_share": 0, "min_probes": 0}, candidates={"n_items": N_LISTED, "n_new": 0})
 LAKE = Lake.open(load_settings(lake={"uri": str(house.ROOT / FOLDER / "kernels"), "min_free_mb": 0}).lake)
+EVENTS = FOLDER / "events.parquet"  # with the columns that are read alone
 FILES: dict[str, list[DataFile]] = {}  # of each table, those written last
 KIND = {"source": "bench", "kind": "view", "value": None}
 
@@ -75,8 +77,8 @@ def main(arguments: list[str]) -> int:
     sizes = {"users": n_users, "items": n_items, "cells": int(cells.nnz), "factors": FACTORS, "cores": cores()}
     print(", ".join(f"{value:,} {name}" for name, value in sizes.items()), flush=True)
     costs: dict[str, list[Cost]] = {}
+    peers.warm_up()  # first of all: only libraries that are loaded are limited
     with threadpool_limits(1, "blas"), spark_session(load_settings(), "bench") as spark:
-        peers.warm_up()
         for repeat in range(repeats):
             print(f"repeat {repeat + 1} of {repeats}", flush=True)
             compare(cells, spark, repeat, lambda name, cost: costs.setdefault(name, []).append(cost))
@@ -88,9 +90,12 @@ def compare(cells: sp.csr_matrix, spark, repeat: int, told: Told) -> None:
     """Everything a single time, each of ours near what others offer for it."""
     with clock("implicit: ALS fit", told):
         theirs = peers.implicit_als(cells, FACTORS)
-    write(inputs(cells))
+    tables = inputs(cells)
+    pq.write_table(tables.pop("events"), EVENTS, compression="zstd")
+    write(tables)
     with clock("ours: events to factors", told):
-        made = fit.transform({name: read(name) for name in fit.JOB.inputs}, NIGHT, SETTINGS)
+        given = {name: read(name) for name in fit.JOB.inputs if name != "events"}
+        made = fit.transform(given | {"events": read_events()}, NIGHT, SETTINGS)
         write({name: made[name] for name in fit.JOB.outputs})
     with clock("implicit: recommend", told):
         peers.implicit_recommend(theirs, cells, N_LISTED)
@@ -182,10 +187,12 @@ def schema(table: str) -> pa.Schema:
 
 
 def filled(table: str, columns: dict) -> pa.Table:
-    """The table's rows, null where there is no column."""
+    """The table's rows; null where there is no column, or 0 where null is not allowed."""
     n = len(next(iter(columns.values())))
+    nothing = pa.nulls(n), pa.repeat(0, n)
     given = [
-        pa.array(columns[f.name]).cast(f.type) if f.name in columns else pa.nulls(n, f.type) for f in schema(table)
+        pa.array(columns[f.name]).cast(f.type) if f.name in columns else nothing[not f.nullable].cast(f.type)
+        for f in schema(table)
     ]
     return pa.table(given, schema(table).names)
 
@@ -197,8 +204,13 @@ def write(tables: dict[str, pa.Table]) -> None:
 
 
 def read(name: str) -> pa.Table:
-    texts = [field.name for field in schema(name) if field.type == pa.string()] if name == "events" else []
-    return LAKE.read(name, FILES[name], None, texts)  # events as ``rim.event_parts`` reads them
+    return LAKE.read(name, FILES[name])
+
+
+def read_events() -> pa.Table:
+    """As ``rim.event_parts`` does: texts as dictionaries."""
+    texts = [field.name for field in schema("events") if field.type == pa.string()]
+    return pq.read_table(EVENTS, read_dictionary=texts)
 
 
 def lists(spark, explain: bool, engine: str = "threads") -> None:

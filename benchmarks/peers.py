@@ -21,10 +21,13 @@ FAISS = "faiss" if importlib.util.find_spec("faiss") else None
 
 def warm_up() -> None:
     """Import what is timed, and run it once on next to nothing."""
+    import implicit.cpu.als  # noqa: F401 - brings its BLAS: only what is loaded can be limited
+
     few = sp.csr_matrix(np.eye(4, dtype=np.float32))
-    model = implicit_als(few, 2)
-    implicit_recommend(model, few, 2)
-    implicit_cosine(few, 2)
+    with threadpool_limits(1, "blas"):
+        model = implicit_als(few, 2)
+        implicit_recommend(model, few, 2)
+        implicit_cosine(few, 2)
     if FAISS:
         faiss_best(model.user_factors, model.item_factors, 2)
 
