@@ -4,7 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from jobs.kernels.compiled import kernel
 from jobs.kernels.grouping import begins_of, compiled_for, settle
+from jobs.kernels.recipe.block_kernels import LAST_CODE
+from jobs.kernels.recipe.block_topk import entries_of
 from jobs.kernels.recipe.candidates import Slice
 from jobs.kernels.recipe.forest import Forest, read_forest
 from jobs.kernels.recipe.labels import Labels
@@ -88,9 +91,24 @@ def standardised(scores: np.ndarray, user: np.ndarray) -> np.ndarray:
 def order(part: Slice, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows by user, score descending, item ascending; and the 0-based place within the user of each in that order."""
     rows, begins = np.arange(len(scores)), begins_of(part.user, len(part.users))
+    places = rows - np.repeat(begins[:-1], np.diff(begins))
+    narrow = scores.astype(np.float32)
+    if (narrow == scores).all():  # what a source says; rows are by item, so that their places stand for items
+        take_down(entries_of(narrow, places), begins, rows)
+        return rows, places
     _, item, backwards = compiled_for(part.user, part.item, -scores)
     settle(rows, begins, item, backwards, 0, len(part.users))
-    return rows, np.arange(len(rows)) - np.repeat(begins[:-1], np.diff(begins))
+    return rows, places
+
+
+@kernel
+def take_down(entries, begins, rows):
+    """Each user's rows by falling entries, whose codes are places."""
+    for user in range(len(begins) - 1):
+        begin, mine = begins[user], entries[begins[user] : begins[user + 1]]
+        mine.sort()
+        for place in range(len(mine)):
+            rows[begin + place] = begin + LAST_CODE - (mine[len(mine) - 1 - place] & LAST_CODE)
 
 
 def by_place(part: Slice, scores: np.ndarray) -> np.ndarray:

@@ -195,7 +195,8 @@ def people_of(
     microseconds since 1970. Items the model does not know are left out; times of a user without any are infinite.
     """
     code = stored.codes(item_idx)
-    order = np.lexsort((code, user))
+    cell = user.astype(np.int64) * len(stored.item_idx) + code
+    order = np.arange(len(cell)) if (cell[1:] > cell[:-1]).all() else np.lexsort((code, user))
     order = order[code[order] >= 0]
     user, code = user[order].astype(np.int32), code[order].astype(np.int32)
     first_s, last_s = first_us[order] / MICROSECONDS, last_us[order] / MICROSECONDS
