@@ -204,8 +204,8 @@ MUTATIONS = (
     Mutation(
         "newcomers of one country get another's list",
         "jobs/candidates.py",
-        "newcomers[name].eqNullSafe(lists[name])",
-        "(lists[name].isNull() | newcomers[name].eqNullSafe(lists[name]))",
+        "pc.index_in(table[name], values), -1",
+        "pc.index_in(table[name], values), 0",
         "test_candidates_slates.py -k kind",
     ),
     Mutation(
@@ -331,8 +331,15 @@ MUTATIONS = (
         "test_candidates_slates.py",
     ),
     Mutation(
+        "many slates at once hide what may be bought again",
+        "jobs/kernels/rules/plain.py",
+        "if not returns[row]:",
+        "if True:",
+        "test_slates_threads.py",
+    ),
+    Mutation(
         "serving hides what may be bought again",
-        "jobs/slates.py",
+        "jobs/kernels/rules/slate.py",
         "user.seen[~comes_back(user, night.rules)][: night.n_seen]",
         "user.seen[: night.n_seen]",
         "test_rules_night.py",

@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -260,6 +261,8 @@ def test_a_failed_task_is_told_at_once_in_its_own_words_and_with_its_own_code(st
 
 
 BACKFILLS = (("nightly", "1998-05-01", "1998-05-05"), ("hourly", "1998-05-01", "1998-05-01"))
+LONG_AGO = "1997-09-01T00:00:00+00:00"
+TO_COME = ("2098-05-05T00:00:00+00:00", "2098-05-06T00:00:00+00:00")
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +293,7 @@ def scheduler(stubbed, hook):
             log = stack.enter_context(open(stubbed.home / f"{name}.log", "w"))
             process = stack.enter_context(processes.started([*embedded.AIRFLOW, *arguments], env, log))
             wait_until_up({name: process}, f"http://127.0.0.1:{port}")
-        watched = Scheduler(stubbed)
+        watched = Scheduler(stubbed, f"http://127.0.0.1:{port}")
         stack.callback(watched.engine.dispose)
         yield watched
 
@@ -298,13 +301,33 @@ def scheduler(stubbed, hook):
 class Scheduler:
     """Asks Airflow's own database what became of runs: one query where its command line takes seconds."""
 
-    def __init__(self, stubbed: Stubbed):
-        self.stubbed = stubbed
+    def __init__(self, stubbed: Stubbed, url: str):
+        self.stubbed, self.url = stubbed, url
         self.engine = create_engine(stubbed.env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
 
     def query(self, sql: str) -> list[tuple]:
         with self.engine.connect() as connection:
             return [tuple(row) for row in connection.execute(text(sql))]
+
+    def end_runs(self, dag_id: str) -> None:
+        """Of a backfill, too: they count against max_active_runs."""
+        with self.engine.begin() as connection:
+            unfinished = f"dag_id = '{dag_id}' and state in ('running', 'queued')"
+            connection.execute(text(f"update dag_run set state = 'failed' where {unfinished}"))
+
+    def trigger(self, dag_id: str, start: str, end: str) -> None:
+        """A run for an interval, as from the UI's form; its other times are past, or the scheduler would wait."""
+
+        def ask(path: str, body: dict | None = None, **headers) -> dict:
+            data = None if body is None else json.dumps(body).encode()
+            request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"} | headers)
+            with urllib.request.urlopen(request) as answer:
+                return json.load(answer)
+
+        token = ask("/auth/token")["access_token"]
+        when = dict.fromkeys(("logical_date", "run_after"), LONG_AGO)
+        run = when | {"data_interval_start": start, "data_interval_end": end, "dag_run_id": f"manual__{end}"}
+        ask(f"/api/v2/dags/{dag_id}/dagRuns", run, Authorization=f"Bearer {token}")
 
     def wait(self, sql: str, wanted, limit_s: float = 240.0) -> list[tuple]:
         """The first answer that ``wanted`` likes."""
@@ -395,3 +418,12 @@ def test_the_real_dag_processor_tells_of_a_night_that_failed_for_good(scheduler,
     assert told[0]["line"] == "nightshelf: slates: min_fill 0.1 seen 0.05"
     assert told[0]["data_interval_end"] == "1998-05-03T00:00:00Z"
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/dags/nightly/runs/backfill__1998-05-0[23]T\S+", told[0]["run_url"])
+
+
+@pytest.mark.slow
+def test_a_night_waits_for_the_hours_of_a_day_to_come(scheduler):
+    """The last: it ends what the backfill has left to do."""
+    scheduler.end_runs("nightly")
+    scheduler.trigger("nightly", *TO_COME)
+    waiting = scheduler.tasks("nightly", "2098-05-06T00", until=("snapshot", "up_for_reschedule"))
+    assert waiting["prepare"][0] is None
