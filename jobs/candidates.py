@@ -24,7 +24,7 @@ from jobs.kernels.recipe.reasons import NOBODY
 from jobs.kernels.recipe.stored import from_row, load_model
 from jobs.kernels.rules.night import rebuy_tonight
 from jobs.rim.lineage import Job
-from jobs.rim.memory import is_local, task_bytes, tasks_at_once
+from jobs.rim.memory import is_local, task_bytes, threads_here
 from jobs.rim.side_by_side import in_turn
 from schemas.tables import SEGMENT_LISTS
 
@@ -58,7 +58,7 @@ def engine(needed: int, held: int, settings: Settings) -> dict[str, str]:
         return {"engine": wanted, "why": "candidates.engine says so"}
     if not is_local(settings.spark.master):
         return {"engine": "spark", "why": "spark.master is a cluster"}
-    if needed + tasks_at_once(settings.spark) * USER_BYTES > held:
+    if needed + threads_here(settings.spark) * USER_BYTES > held:
         return {"engine": "spark", "why": f"{held >> 20:,} MiB are there"}
     return {"engine": "threads", "why": "it fits memory"}
 
@@ -78,7 +78,7 @@ def by_threads(inputs: Mapping, night: Night, settings: Settings) -> Iterator[pa
     everybody = histories_of(
         interactions.arrow(list(READ), ["user_id"]), user_factors.arrow(list(VECTORS), ["user_id"]), night
     )
-    n_threads = tasks_at_once(settings.spark)
+    n_threads = threads_here(settings.spark)
     room = inputs["means"].alone_bytes - interactions.num_rows * ROW_BYTES
     fair = -(-everybody.n_users // n_threads)
     size = max(min(settings.candidates.block_users, room // n_threads // USER_BYTES, fair), 1)

@@ -4,17 +4,20 @@ Matrix factorisation gives vectors, the others give weights between items; besid
 sees them. The last active day of a few users, others every night, is left out and kept for the gate.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from threadpoolctl import threadpool_limits
 
 from conf.settings import Fit, Settings
-from jobs.kernels.engines import plan, refined
+from jobs.kernels.als_folded import EVENT_BYTES, READ, Crowd, crowd_of, fitted_items
+from jobs.kernels.engines import Plan, plan, refined
 from jobs.kernels.positives import MICROSECONDS, TOLD, Known, positive_events, sampled
 from jobs.kernels.recipe.grid import Setting
 from jobs.kernels.recipe.labels import Events
@@ -25,6 +28,9 @@ from jobs.kernels.recipe.probes import Withheld, withhold
 from jobs.kernels.recipe.sources import ByFactors
 from jobs.kernels.recipe.stored import from_row, to_tables
 from jobs.rim.lineage import Job
+from jobs.rim.means import Means
+from jobs.rim.memory import is_local, threads_here
+from jobs.rim.side_by_side import in_turn
 from schemas.arrow import arrow_schema
 from schemas.tables import PROBES, TABLES
 
@@ -51,37 +57,63 @@ def transform(inputs: Mapping[str, pa.Table], as_of: datetime, settings: Setting
     withheld = withhold(events, n_probes(events.n_users, settings.fit), seed=int(as_of.timestamp() // DAY_S))
     past = events.past(withheld.keep)
     unseen = hidden(events, withheld, known.user_ids)
-    fitted, users = factorised(chosen.engine, recipe.chosen, past, inputs, unseen, item_idx)
+    solver = solver_of(chosen, inputs["events"].num_rows, means, settings)
+    fitted, users = factorised(solver, recipe.chosen, past, inputs, unseen, item_idx)
     tables = to_tables(fit_model(recipe.chosen, past, past.now, fitted), known.user_ids, item_idx)
-    tables["user_factors"] = beside(tables["user_factors"], users)
-    measured = {"n_users": events.n_users, "n_items": events.n_items, "n_events": len(events.user)}
+    tables["user_factors"] = beside(tables["user_factors"], users, settings)
+    measured = {"n_users": events.n_users, "n_items": events.n_items, "n_events": len(events.user), "solver": solver}
     probed = probes(past, withheld, known.user_ids, item_idx)
-    return tables | {"probes": probed, "measured": measured | chosen.measured()}
+    return tables | {"probes": probed, "measured": chosen.measured() | measured}
+
+
+def solver_of(chosen: Plan, n_events: int, means: Means | None, settings: Settings) -> str:
+    """Who solves for the users' vectors: implicit as it fits, threads of this process, Spark, or Spark MLlib."""
+    if chosen.engine != "folded":
+        return chosen.engine
+    fits = means is not None and n_events * EVENT_BYTES <= means.alone_bytes
+    return "threads" if fits and is_local(settings.spark.master) else "spark"
 
 
 def factorised(
-    engine: str,
+    solver: str,
     chosen: Mapping[str, Setting],
     past: Past,
     inputs: Mapping,
     unseen: pa.Table,
     item_idx: np.ndarray,
-) -> tuple[dict[str, ByFactors], "DataFrame | None"]:
-    """The sources whose users' vectors Spark makes, and these as user_factors; none where all is done here."""
-    if engine == "folded":
-        from jobs.kernels.als_folded import folded
+) -> tuple[dict[str, ByFactors], "Callable[[], Crowd] | DataFrame | None"]:
+    """The sources whose users' vectors are made apart, and who has these as user_factors; none for ``implicit``."""
+    if solver == "threads":
+        events, told = inputs["events"].select(READ), (inputs["event_weights"], inputs["item_dictionary"])
+        fitted = fitted_items(chosen, past)
+        crowd = partial(crowd_of, events, *told, unseen, item_idx, fitted, past.now) if fitted else None
+        return fitted, crowd
+    if solver == "spark":
+        from jobs.kernels.als_folded_spark import folded_in_spark
 
-        return folded(chosen, past, inputs["means"].in_spark, inputs["event_weights"], unseen, item_idx)
-    if engine == "mllib":
+        return folded_in_spark(chosen, past, inputs["means"].in_spark, inputs["event_weights"], unseen, item_idx)
+    if solver == "mllib":
         from jobs.kernels.als_mllib import factorised as by_mllib
 
         return by_mllib(chosen, inputs["means"].in_spark, inputs["event_weights"], unseen, past.now, item_idx)
     return {}, None
 
 
-def beside(rows: pa.Table, users: "DataFrame | None"):
-    """user_factors made here and those made by Spark: all by Spark where there are any."""
-    return rows if users is None else users.sparkSession.createDataFrame(rows).unionByName(users)
+def beside(rows: pa.Table, users: "Callable[[], Crowd] | DataFrame | None", settings: Settings):
+    """user_factors made here and those made apart; all by Spark where some are."""
+    if users is None:
+        return rows
+    if callable(users):
+        return everybody(rows, users, threads_here(settings.spark))
+    return users.sparkSession.createDataFrame(rows).unionByName(users)
+
+
+def everybody(rows: pa.Table, crowd: Callable[[], Crowd], n_threads: int) -> Iterator[pa.Table]:
+    """In parts. The crowd is read when all else has been fitted, and let go of."""
+    yield rows
+    known = crowd()
+    with threadpool_limits(1, "blas"):
+        yield from in_turn(known.solve, known.blocks(), n_threads)
 
 
 def hidden(events: Events, withheld: Withheld, user_ids: np.ndarray) -> pa.Table:

@@ -17,7 +17,7 @@ from jobs.kernels.rules.night import rules_tonight, warnings_of
 from jobs.kernels.rules.slate import Night
 from jobs.kernels.slates_threads import OWNED, Merger
 from jobs.rim.lineage import Job
-from jobs.rim.memory import is_local, tasks_at_once
+from jobs.rim.memory import is_local, threads_here
 from jobs.rim.side_by_side import in_turn
 from schemas.tables import CANDIDATES
 
@@ -45,7 +45,7 @@ def engine(inputs: Mapping, night: Night, settings: Settings) -> dict[str, str |
     """Which engine makes the slates, why, and what threads would take."""
     wanted, candidates, held = settings.slates.engine, inputs["candidates"], inputs["means"].alone_bytes
     largest = max((part.num_bytes for part in candidates.parts()), default=0)
-    needed = inputs["interactions"].num_rows * ROW_BYTES + tasks_at_once(settings.spark) * largest * UNPACKED
+    needed = inputs["interactions"].num_rows * ROW_BYTES + threads_here(settings.spark) * largest * UNPACKED
     chosen, why = "threads", "it fits memory"
     if wanted != "auto":
         chosen, why = wanted, "slates.engine says so"
@@ -71,7 +71,7 @@ def by_threads(inputs: Mapping, night: Night, settings: Settings) -> Iterator[pa
     def merge(part) -> pa.Table:
         return merger.merge(part.arrow(CANDIDATES.names, ["user_id", "source"]))
 
-    return in_turn(merge, inputs["candidates"].parts(), tasks_at_once(settings.spark))
+    return in_turn(merge, inputs["candidates"].parts(), threads_here(settings.spark))
 
 
 JOB = Job(

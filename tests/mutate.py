@@ -106,8 +106,8 @@ MUTATIONS = (
     Mutation(
         "vectors of nobody but those read",
         "jobs/kernels/als_folded.py",
-        "met = known.item_idx[place] == item_idx",
-        "met = np.zeros(len(place), bool)",
+        "kept &= (who >= len(until_us)) | (when < held)",
+        "kept &= who < len(until_us)",
         "test_engines.py -k share_of_the_users",
     ),
     Mutation(

@@ -30,7 +30,12 @@ CHOSEN = {
     "together": Setting(fit_cosine),
 }
 PLENTY = 1 << 40
-ENGINES = ("implicit", "folded", "mllib")
+ENGINES = {  # and who solves for the users' vectors where Spark is a cluster
+    "implicit": ("implicit", "local[2]"),
+    "threads": ("folded", "local[2]"),
+    "spark": ("folded", "spark://host:7077"),
+    "mllib": ("mllib", "local[2]"),
+}
 AUTO = load_settings().fit
 
 
@@ -57,8 +62,16 @@ TOLD = {
 } | {name: arrow_schema(TABLES[name]).empty_table() for name in ("items", "users")}
 
 
-def settings_of(engine: str):
-    return load_settings(fit={"engine": engine, "probe_share": 0, "min_probes": 60})
+def settings_of(engine: str, master: str = "local[2]"):
+    return load_settings(fit={"engine": engine, "probe_share": 0, "min_probes": 60}, spark={"master": master})
+
+
+def whole(users) -> pa.Table:
+    """user_factors of whichever engine."""
+    if hasattr(users, "toArrow"):
+        users = users.toArrow()
+    parts = [users] if isinstance(users, pa.Table) else users
+    return pa.concat_tables(part.cast(arrow_schema(TABLES["user_factors"])) for part in parts)
 
 
 @pytest.fixture(scope="module")
@@ -66,15 +79,14 @@ def by_engine(spark) -> dict[str, dict]:
     """What either engine makes of the same events."""
     means = Means(PLENTY, PLENTY, lambda table: spark.createDataFrame(TOLD[table], spark_schema(TABLES[table])))
     found = {}
-    for engine in ENGINES:
-        made = fit.transform(TOLD | {"means": means}, NIGHT, settings_of(engine))
-        users = made["user_factors"]
-        in_spark = users if isinstance(users, pa.Table) else users.toArrow()
-        found[engine] = made | {"user_factors": in_spark.cast(arrow_schema(TABLES["user_factors"]))}
+    for solver, how in ENGINES.items():
+        made = fit.transform(TOLD | {"means": means}, NIGHT, settings_of(*how))
+        assert (made["measured"]["engine"], made["measured"]["solver"]) == (how[0], solver)
+        found[solver] = made | {"user_factors": whole(made["user_factors"])}
     return found
 
 
-@pytest.mark.parametrize("other", ["folded", "mllib"])
+@pytest.mark.parametrize("other", ["threads", "spark", "mllib"])
 def test_all_engines_fill_the_same_tables(by_engine, other):
     ours, theirs = by_engine["implicit"], by_engine[other]
     for table in fit.OUTPUTS:
@@ -84,7 +96,6 @@ def test_all_engines_fill_the_same_tables(by_engine, other):
         ), table
     assert ours["probes"] == theirs["probes"]
     assert ours["item_weights"] == theirs["item_weights"]
-    assert (ours["measured"]["engine"], theirs["measured"]["engine"]) == ("implicit", other)
     assert theirs["measured"]["why"] == "fit.engine says so"
 
 
@@ -95,6 +106,17 @@ def test_their_lists_are_as_good(by_engine, source):
     chance = 20 / (N_ITEMS - N_TAKEN)
     assert min(found.values()) > 3 * chance, found
     assert max(found.values()) - min(found.values()) < 0.1, found
+
+
+@pytest.mark.parametrize("source", ["als", "als_fading"])
+def test_threads_and_spark_solve_for_the_same_vectors(by_engine, source):
+    here, there = (
+        by_engine[solver]["user_factors"].filter(pc.equal(by_engine[solver]["user_factors"]["source"], source))
+        for solver in ("threads", "spark")
+    )
+    here, there = (np.stack(table.sort_by("user_id")["vector"].to_numpy()) for table in (here, there))
+    assert here.shape == (N_USERS, 8)
+    np.testing.assert_allclose(here, there, rtol=1e-3, atol=1e-4)
 
 
 def recall(made: dict, source: str) -> float:
@@ -157,13 +179,14 @@ def test_many_users_of_few_events_are_counted_too():
     assert tight.measured()["estimate_mb"] == tight.estimate_bytes >> 20
 
 
-def test_beyond_memory_a_share_of_the_users_teaches_all_else(spark):
-    """Everybody has vectors by Spark; what items say of each other is learned from half of the people."""
+@pytest.mark.parametrize("master", ["local[2]", "spark://host:7077"])
+def test_beyond_memory_a_share_of_the_users_teaches_all_else(spark, master):
+    """Everybody has vectors all the same; what items say of each other is learned from half of the people."""
     events = TOLD["events"]
     room = BASE_BYTES + events.num_rows * EVENT_BYTES // 2
     means = Means(room, room, lambda table: spark.createDataFrame(TOLD[table], spark_schema(TABLES[table])))
-    made = fit.transform(TOLD | {"means": means}, NIGHT, settings_of("folded"))
-    users = made["user_factors"].toArrow()
+    made = fit.transform(TOLD | {"means": means}, NIGHT, settings_of("folded", master))
+    users = whole(made["user_factors"])
     assert pc.sum(pc.equal(users["source"], "als")).as_py() == N_USERS
     assert 0.3 * N_USERS < made["measured"]["n_users"] < 0.7 * N_USERS
     assert (made["measured"]["engine"], made["measured"]["share_of_users"]) == ("folded", pytest.approx(0.5, abs=0.01))

@@ -1,88 +1,135 @@
-"""Vectors of everybody, each user's solved for from the items' alone: what half a step of ALS does, in Spark's tasks.
+"""Vectors of everybody, each user's solved for from the items' alone: what half a step of ALS does.
 
 Where memory holds a part of a large crowd, that part says what items are like; nobody else is needed for it, and a
-user's own vector needs nobody but the items.
+user's own vector needs nobody but the items. Here all cells are held, bare; ``als_folded_spark`` holds none.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import scipy.sparse as sp
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
+from jobs.kernels.compiled import kernel
+from jobs.kernels.grouping import begins_of, by_code
+from jobs.kernels.positives import is_positive
 from jobs.kernels.recipe.grid import Setting
 from jobs.kernels.recipe.past import Past
+from jobs.kernels.recipe.people import DAY_S
 from jobs.kernels.recipe.sources import ALS_RIDGE, ByFactors, fit_als
-from jobs.kernels.recipe.stored import vectors
-from jobs.kernels.weighing import confidence, liked_cells
-from schemas.arrow import arrow_schema
-from schemas.spark import spark_schema
-from schemas.tables import USER_FACTORS
+from jobs.kernels.recipe.stored import MICROSECONDS, vectors
+from jobs.kernels.text_codes import TextCodes, indexed
 
 USERS_AT_ONCE = 4_096
+READ = ("user_id", "item_id", "event_time", "kind", "value", "source")
+EVENT_BYTES = 45  # of an event while it is coded and brought to its user
+NEVER_US = np.iinfo(np.int64).max
 
 
-def folded(
-    chosen: Mapping[str, Setting],
-    past: Past,
-    in_spark: Callable[[str], DataFrame],
-    weights: pa.Table,
-    unseen: pa.Table,
-    item_idx: np.ndarray,
-) -> tuple[dict[str, ByFactors], DataFrame | None]:
-    """Each chosen source that factorises, fitted on ``past``: with vectors of items alone, at the codes of
-    ``item_idx``; and user_factors of all users. What they took and nobody in the past did says nothing of them.
-
-    ``unseen`` says from when on the events of some users are held back.
-    """
+def fitted_items(chosen: Mapping[str, Setting], past: Past) -> dict[str, ByFactors]:
+    """Each chosen source that factorises, fitted on ``past``, with vectors of items alone."""
     fitted = {name: setting.on(past) for name, setting in chosen.items() if setting.fit is fit_als}
-    if not fitted:
-        return {}, None
-    cells = liked_cells(in_spark("events"), in_spark("item_dictionary"), weights, unseen)
-    columns = [confidence(past.now, **source.options).cast("float").alias(name) for name, source in fitted.items()]
-    rows = F.collect_list(F.struct("item_idx", *columns)).alias("cells")
-    lists = [F.col(f"cells.{name}").alias(name) for name in ("item_idx", *fitted)]
-    people = cells.groupBy("user_id").agg(rows).select("user_id", *lists)
-    known = Items(item_idx, {name: source.items for name, source in fitted.items()})
-    shared = people.sparkSession.sparkContext.broadcast(known)
-
-    def solve(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for start in range(0, batch.num_rows, USERS_AT_ONCE):
-                yield from solved(batch.slice(start, USERS_AT_ONCE), shared.value)
-
-    nobody = {name: np.zeros((0, source.items.shape[1]), np.float32) for name, source in fitted.items()}
-    sources = {name: ByFactors(nobody[name], source.items, source.options) for name, source in fitted.items()}
-    return sources, people.mapInArrow(solve, spark_schema(USER_FACTORS))
+    return {name: replace(one, users=one.users[:0]) for name, one in fitted.items()}
 
 
 @dataclass(frozen=True)
-class Items:
-    """Vectors of items by source, ``(n_items, factors)``, at the positions of ``item_idx``, which rises."""
+class Crowd:
+    """Positive events by user: of user k the ``order`` from ``begins[k]`` on. ``item`` is its code in the fit."""
 
-    item_idx: np.ndarray
-    vectors: Mapping[str, np.ndarray]
+    user_ids: pa.StringArray
+    liking: np.ndarray  # bool: has a positive event, though it may be on nothing the fit knows
+    begins: np.ndarray
+    order: np.ndarray
+    item: np.ndarray
+    time_us: np.ndarray
+    fitted: Mapping[str, ByFactors]
+    now_s: float
+
+    def blocks(self) -> range:
+        return range(0, len(self.user_ids), USERS_AT_ONCE)
+
+    def solve(self, first: int) -> pa.Table:
+        """user_factors of the users of a block."""
+        last = min(first + USERS_AT_ONCE, len(self.user_ids))
+        begins, item, last_us, count = cells_of(self.begins, self.order, self.item, self.time_us, first, last)
+        some = np.flatnonzero(self.liking[first:last])
+        user_ids = self.user_ids.slice(first, last - first).take(pa.array(some)).to_numpy(zero_copy_only=False)
+        parts = []
+        for name, source in self.fitted.items():
+            values = confidence(self.now_s, last_us, count, **source.options)
+            cells = sp.csr_matrix((values, item, begins), (last - first, len(source.items)))
+            parts.append(vectors("user_id", user_ids, name, against(source.items, cells)[some]))
+        return pa.concat_tables(parts)
 
 
-def solved(block: pa.RecordBatch, known: Items) -> Iterator[pa.RecordBatch]:
-    """user_factors of a block of users, one batch a source."""
-    from threadpoolctl import threadpool_limits
+def crowd_of(
+    events: Iterable[pa.Table],
+    weights: pa.Table,
+    dictionary: pa.Table,
+    unseen: pa.Table,
+    item_idx: np.ndarray,
+    fitted: Mapping[str, ByFactors],
+    now_s: float,
+) -> Crowd:
+    """Everybody, out of events with the columns ``READ``; ``item_idx`` of the codes of items in ``fitted``. What users
+    took and nobody in the fit did says nothing of them.
 
-    user = np.repeat(np.arange(block.num_rows), pc.list_value_length(block["item_idx"]).to_numpy())
-    item_idx = block["item_idx"].flatten().to_numpy()
-    place = np.minimum(np.searchsorted(known.item_idx, item_idx), len(known.item_idx) - 1)
-    met = known.item_idx[place] == item_idx
-    user_ids = block["user_id"].to_numpy(zero_copy_only=False)
-    for name, items in known.vectors.items():
-        values = block[name].flatten().to_numpy()[met]
-        cells = sp.csr_matrix((values, (user[met], place[met])), (block.num_rows, len(items)))
-        with threadpool_limits(1, "blas"):
-            rows = vectors("user_id", user_ids, name, against(items, cells))
-        yield from rows.select(arrow_schema(USER_FACTORS).names).cast(arrow_schema(USER_FACTORS)).to_batches()
+    ``unseen`` says from when on, ``from_time``, the events of some users are held back.
+    """
+    position = np.full(dictionary.num_rows, -1, np.int32)
+    position[item_idx] = np.arange(len(item_idx), dtype=np.int32)
+    users, n, size = TextCodes(), events.num_rows, 0
+    user, item, time_us = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int64)
+    held_back, liking = users.of(unseen["user_id"]), []
+    until_us = np.full(len(held_back), NEVER_US)
+    until_us[held_back] = unseen["from_time"].cast(pa.int64()).to_numpy()
+    for part in [events] if isinstance(events, pa.Table) else events:
+        who, what = users.of(part["user_id"]), indexed(part["item_id"], dictionary)
+        when = part["event_time"].cast(pa.int64()).to_numpy()
+        held = until_us[np.minimum(who, len(until_us) - 1)] if len(until_us) else np.full(len(who), NEVER_US)
+        kept = is_positive(part, weights.to_pylist()).to_numpy(zero_copy_only=False) & (who >= 0) & (what >= 0)
+        kept &= (who >= len(until_us)) | (when < held)
+        liking.append(np.flatnonzero(np.bincount(who[kept])))
+        kept &= position[what] >= 0
+        place = slice(size, size + np.count_nonzero(kept))
+        user[place], item[place], time_us[place] = who[kept], position[what[kept]], when[kept]
+        size = place.stop
+    user, item, time_us = user[:size], item[:size], time_us[:size]
+    likes = np.zeros(users.size, bool)
+    likes[np.concatenate([np.empty(0, np.int64), *liking])] = True
+    begins = begins_of(user, users.size)
+    return Crowd(users.texts(), likes, begins, by_code(user, begins), item, time_us, fitted, now_s)
+
+
+def confidence(
+    now_s: float, last_us: np.ndarray, count: np.ndarray, alpha: float, days: float | None = None
+) -> np.ndarray:
+    """Of cells, as ``recipe.sources.fit_als`` has it."""
+    if days is None:
+        return np.full(len(count), alpha, np.float32)
+    age_s = now_s - last_us / MICROSECONDS
+    return (1 + alpha * np.exp2(-age_s / (days * DAY_S)) * np.log2(1 + count)).astype(np.float32)
+
+
+@kernel
+def cells_of(begins, order, item, time_us, first, last):
+    """Of the users ``[first, last)`` where their cells begin; item, last time and number of events of each cell."""
+    room = begins[last] - begins[first]
+    found, size = np.zeros(last - first + 1, np.int32), 0
+    what, when, count = np.empty(room, np.int32), np.empty(room, np.int64), np.zeros(room, np.float32)
+    for user in range(first, last):
+        mine = order[begins[user] : begins[user + 1]]
+        mine = mine[np.argsort(item[mine])]
+        for at in range(len(mine)):
+            row = mine[at]
+            if at == 0 or item[row] != item[mine[at - 1]]:
+                what[size], when[size] = item[row], time_us[row]
+                size += 1
+            when[size - 1] = max(when[size - 1], time_us[row])
+            count[size - 1] += 1
+        found[user - first + 1] = size
+    return found, what[:size], when[:size], count[:size]
 
 
 def against(items: np.ndarray, cells: sp.csr_matrix) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Up to the memory this process may fill: ``implicit``, from all events. Beyond it all that is learned of items is learned
 from as many whole users as fit, for of a large crowd a part says the same; the vectors of all users are then solved for
-in Spark's tasks (``folded``). Where the part would be too small to say it, Spark MLlib factorises everybody.
+(``folded``). Where the part would be too small to say it, Spark MLlib factorises everybody.
 """
 
 from collections.abc import Mapping

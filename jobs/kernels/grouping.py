@@ -3,14 +3,10 @@
 All loops are compiled and free of the interpreter's lock; each core takes its share of the users.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from jobs.kernels.compiled import kernel
-
-THREADS = 2
-PARTS = 16  # a user's cost varies: threads take the next part when they are done
+from jobs.kernels.threads import in_threads, n_parts
 
 
 def begins_of(user: np.ndarray, n_users: int) -> np.ndarray:
@@ -45,10 +41,9 @@ def cell_order(item: np.ndarray, n_items: int, begins: np.ndarray) -> np.ndarray
 
 def each_part(begins: np.ndarray, work) -> list:
     """``work(first, last)`` for parts of the users with about as many rows each, in order, side by side."""
-    ends = np.unique(np.searchsorted(begins, np.linspace(0, begins[-1], PARTS + 1)))
+    ends = np.unique(np.searchsorted(begins, np.linspace(0, begins[-1], n_parts() + 1)))
     ends[0], ends[-1] = 0, len(begins) - 1
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(work, ends[:-1].tolist(), ends[1:].tolist()))
+    return in_threads(work, ends[:-1].tolist(), ends[1:].tolist())
 
 
 @kernel

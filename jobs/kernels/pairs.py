@@ -5,18 +5,16 @@ squares of the baskets' sizes; memory is one item's counts, whatever comes out.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import scipy.sparse as sp
 
 from jobs.kernels.compiled import kernel
 from jobs.kernels.grouping import settle
+from jobs.kernels.threads import in_threads, n_parts
 
 SCORES = ("cosine", "lift", "llr")
 COSINE, LIFT, LLR = range(len(SCORES))
-THREADS = 2
-PARTS = 16  # an item's cost varies: threads take the next part when they are done
 
 
 def top_pairs(contributor: np.ndarray, item: np.ndarray, score: str, shrink: float, min_pair: int, n_top: int) -> dict:
@@ -48,15 +46,15 @@ def counted(contributor, item, score: str, shrink: float, min_pair: int, n_top: 
     baskets = sp.csr_matrix((np.ones(len(item), bool), (contributor, item)), shape)
     by_item = baskets.T.tocsr()
     n_item = np.diff(by_item.indptr).astype(np.int64)
-    ends = np.linspace(0, shape[1], PARTS + 1).astype(np.int64)
+    ends = np.linspace(0, shape[1], n_parts() + 1).astype(np.int64)
 
     def count(part: int) -> tuple[np.ndarray, ...]:
         sides = (by_item.indptr, by_item.indices, baskets.indptr, baskets.indices)
         wanted = (SCORES.index(score), shrink, min_pair, n_top)
         return told(best_partners(*sides, n_item, shape[0], *wanted, ends[part], ends[part + 1]), n_item, shape[0])
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        return tuple(np.concatenate(column) for column in zip(*pool.map(count, range(PARTS)), strict=True))
+    parts = in_threads(count, range(len(ends) - 1))
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
 @kernel

@@ -1,7 +1,7 @@
 """Events as the local jobs read them: more than would fit memory as they are spelled."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pyarrow as pa
@@ -32,6 +32,9 @@ class EventParts:
     def num_rows(self) -> int:
         """Those of the files; a few may lie outside of [start, end)."""
         return sum(file.rows for file in self.files)
+
+    def select(self, columns: Sequence[str]) -> "EventParts":
+        return replace(self, columns=tuple(columns))
 
     def __iter__(self) -> Iterator[pa.Table]:
         names = dict.fromkeys([*self.columns, "event_time", *self.sight.columns])

@@ -18,6 +18,7 @@ from jobs.rim.errors import EXIT_USAGE
 
 HEAP_SHARE = 0.4  # of memory_gb, for the JVM's heap; beside it stand the JVM's own needs and the Python workers
 KERNEL_SHARE = 0.8  # of what is left for this process: what an estimate may fill
+DRIVER_THREADS = 2
 INTERVAL_S = 1.0
 GROWTH = 1.02  # of resident memory since the last close look: asking a JVM of 3 GiB for its PSS takes 50 ms
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -40,6 +41,11 @@ def tasks_at_once(wanted: Spark) -> int:
         return int(wanted.options.get("spark.executor.cores", 1))
     threads = wanted.master.removeprefix("local").strip("[]").partition(",")[0]
     return (os.cpu_count() or 1) if threads == "*" else int(threads or 1)
+
+
+def threads_here(wanted: Spark) -> int:
+    """How many threads work in this process: as many as ``local[N]`` says, beside a cluster ``DRIVER_THREADS``."""
+    return tasks_at_once(wanted) if is_local(wanted.master) else DRIVER_THREADS
 
 
 def task_bytes(settings: Settings) -> int:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from conf.settings import Settings
+from jobs.kernels.threads import use_threads
 from jobs.rim import spark_session
 from jobs.rim.base import find_base, settled
 from jobs.rim.disk import check_disk
@@ -15,7 +16,7 @@ from jobs.rim.lake import Lake
 from jobs.rim.lineage import LIVE_RECIPE, MAKERS, RAW, Job, Lineage, code_version, job, settings_hash
 from jobs.rim.manifest import Batch, DataFile, Manifest, iso
 from jobs.rim.means import Means
-from jobs.rim.memory import MemoryWatch, kernel_bytes, watched
+from jobs.rim.memory import MemoryWatch, kernel_bytes, threads_here, watched
 from jobs.rim.side_by_side import in_turn
 from jobs.rim.stored_rows import StoredRows
 from jobs.rim.told import describe_rows, describe_run, describe_warnings, rows_in
@@ -39,6 +40,7 @@ def run_steps(
         lineage.version(name)  # reads the rules where a step uses them: wrong ones are told before any step has run
     require_inputs(names, lineage)
     lake.store.abort_uploads("", before=datetime.now(UTC) - LONGEST_UPLOAD)
+    use_threads(threads_here(settings.spark))
     quick = n_events(lineage.batches) < settings.spark.quick_below_events
     with watched(settings.resources) as watch, ExitStack() as stack:
         spark = SparkOnDemand(stack, settings, " ".join(names), quick)

@@ -3,29 +3,26 @@
 A row is added up in one array as long as a row and cut at once, so that the whole product never stands anywhere.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import scipy.sparse as sp
 
 from jobs.kernels.compiled import kernel
+from jobs.kernels.threads import in_threads, n_parts
 
-THREADS = 2
 SPARSE = 4  # a row whose terms are fewer than a fourth of the columns is gone through by the columns it touched
-PARTS = 32  # a row's cost varies: threads take the next part when they are done
 
 
 def top_product(left: sp.spmatrix, right: sp.spmatrix, n: int) -> sp.csr_matrix:
     """left @ right without its diagonal, of each row the ``n`` cells farthest from 0; of equals the lower column."""
     left, right = sp.csr_matrix(left, dtype=np.float32), sp.csr_matrix(right, dtype=np.float32)
-    ends = np.linspace(0, left.shape[0], PARTS + 1).astype(np.int64)
+    ends = np.linspace(0, left.shape[0], n_parts() + 1).astype(np.int64)
     sides = (*rows(left), *rows(right))
 
     def part(at: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return strongest(*sides, right.shape[1], min(n, right.shape[1]), ends[at], ends[at + 1])
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        counts, columns, values = (np.concatenate(one) for one in zip(*pool.map(part, range(PARTS)), strict=True))
+    parts = in_threads(part, range(len(ends) - 1))
+    counts, columns, values = (np.concatenate(one) for one in zip(*parts, strict=True))
     begins = np.append(0, counts.cumsum())
     found = sp.csr_matrix((values, columns, begins), (left.shape[0], right.shape[1]))
     found.sort_indices()
