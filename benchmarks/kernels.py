@@ -58,8 +58,7 @@ DEFAULT = (6_040, 3_706, 740_000, 4)
 MLLIB_CELLS, MLLIB_REPEATS = 1_000_000, 2  # so many cells are a minute of MLlib's fit on two cores
 BLOCK_USERS = 1_024
 SETTINGS = load_settings(fit={"probe_share": 0, "min_probes": 0}, candidates={"n_items": N_LISTED, "n_new": 0})
-LAKE = Lake.open(load_settings(lake={"uri": str(house.ROOT / FOLDER / "kernels"), "min_free_mb": 0}).lake)
-EVENTS = FOLDER / "events.parquet"  # with the columns that are read alone
+EVENTS = "events.parquet"  # with the columns that are read alone
 FILES: dict[str, list[DataFile]] = {}  # of each table, those written last
 KIND = {"source": "bench", "kind": "view", "value": None}
 
@@ -91,7 +90,7 @@ def compare(cells: sp.csr_matrix, spark, repeat: int, told: Told) -> None:
     with clock("implicit: ALS fit", told):
         theirs = peers.implicit_als(cells, FACTORS)
     tables = inputs(cells)
-    pq.write_table(tables.pop("events"), EVENTS, compression="zstd")
+    pq.write_table(tables.pop("events"), FOLDER / EVENTS, compression="zstd")
     write(tables)
     with clock("ours: events to factors", told):
         given = {name: read(name) for name in fit.JOB.inputs if name != "events"}
@@ -197,32 +196,36 @@ def filled(table: str, columns: dict) -> pa.Table:
     return pa.table(given, schema(table).names)
 
 
+def lake() -> Lake:
+    return Lake.open(load_settings(lake={"uri": str(house.ROOT / FOLDER / "kernels"), "min_free_mb": 0}).lake)
+
+
 def write(tables: dict[str, pa.Table]) -> None:
     """Into the lake, as a step commits them: each file is read back."""
     for name, rows in tables.items():
-        FILES[name] = [LAKE.write(f"{name}/part-0.parquet", name, rows)] if rows.num_rows else []
+        FILES[name] = [lake().write(f"{name}/part-0.parquet", name, rows)] if rows.num_rows else []
 
 
 def read(name: str) -> pa.Table:
-    return LAKE.read(name, FILES[name])
+    return lake().read(name, FILES[name])
 
 
 def read_events() -> pa.Table:
     """As ``rim.event_parts`` does: texts as dictionaries."""
     texts = [field.name for field in schema("events") if field.type == pa.string()]
-    return pq.read_table(EVENTS, read_dictionary=texts)
+    return pq.read_table(FOLDER / EVENTS, read_dictionary=texts)
 
 
 def lists(spark, explain: bool, engine: str = "threads") -> None:
     """Everybody's best into the lake; with the own item that speaks most for each place, if asked."""
     wanted = SETTINGS.candidates.model_copy(update={"explain": explain, "engine": engine})
     settings = SETTINGS.model_copy(update={"candidates": wanted})
-    stored = {name: StoredRows(LAKE, name, FILES[name]) for name in candidates.JOB.inputs}
+    stored = {name: StoredRows(lake(), name, FILES[name]) for name in candidates.JOB.inputs}
     given = {name: stored[name] if name in candidates.JOB.columns else read(name) for name in stored}
     room = kernel_bytes(settings.resources, beside_spark=True)
     given["means"] = Means(room, room, lambda name: stored[name].frame(spark))
     found = candidates.transform(given | {"rules": load_rules(SHIPPED)}, NIGHT, settings)["candidates"]
-    write_output("candidates", found, LAKE, NIGHT, engine)
+    write_output("candidates", found, lake(), NIGHT, engine)
 
 
 def check_cosine(pairs: dict, similarity: sp.csr_matrix) -> None:

@@ -24,7 +24,7 @@ from schemas.tables import TABLES as TABLES_BY_NAME
 
 HERE = Path(__file__).parent
 STEPS = ("interactions", "cooccurrence", "recipe", "fit", "cold", "candidates", "slates")
-ON_SPARK = [name for name in STEPS if job(name).engine == "spark" or name == "interactions"]  # there it is told to
+ON_SPARK = ("interactions", "candidates", "slates")  # the first because it is told to
 TABLES = [table for table, maker in MAKERS.items() if maker in ON_SPARK]
 JARS = HERE.parent / "deploy" / "s3a" / "jars"
 

@@ -22,6 +22,7 @@ NAMESPACE = "ns-soak"
 SMALL = {  # what a soak is about is not how well the lists rank
     "RECIPE__MAX_EVENTS": "1000",
     "EVALUATE__DAYS": "1",
+    "CANDIDATES__ENGINE": "spark",  # so few would be ranked without any, and its JVM and workers are to be killed, too
     "SPARK__SHUFFLE_PARTITIONS": "2",
     "PUBLISH__LEASE_S": "10",  # a killed publisher's lease must run out before the next may publish
     "IDENTITY__SECRET": "the same for both runs of a soak",
