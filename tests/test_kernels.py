@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from lake_fixtures import rows
 
-from jobs.kernels import pairs
+from jobs.kernels import pairs, threads
 from jobs.kernels.because import gram, strongest_reasons
 from jobs.kernels.statistics import (
     content_statistics,
@@ -14,6 +14,7 @@ from jobs.kernels.statistics import (
     slate_statistics,
     trending_statistics,
 )
+from jobs.kernels.threads import use_threads
 from schemas.tables import UNEXPLAINED
 
 
@@ -102,10 +103,12 @@ def test_gram_is_exact_in_float64():
 
 
 @pytest.mark.parametrize("score", ["cosine", "lift", "llr"])
-@pytest.mark.parametrize("parts", [1, 4, 40])
-def test_pairs_are_those_of_the_dense_product(monkeypatch, score, parts):
-    """Parts of all items, of a few and of one or none give the same lists."""
-    monkeypatch.setattr(pairs, "PARTS", parts)
+@pytest.mark.parametrize(("n_threads", "parts"), [(1, 1), (2, 2), (5, 8)])
+def test_pairs_are_those_of_the_dense_product(monkeypatch, score, n_threads, parts):
+    """Parts of all items, of a few and of one or none give the same lists, however many threads there are."""
+    monkeypatch.setattr(threads, "_wanted", 2)  # put back afterwards
+    use_threads(n_threads)
+    monkeypatch.setattr(threads, "PARTS_A_THREAD", parts)
     dense = np.random.default_rng(4).random((60, 15)) < 0.3
     contributor, item = np.nonzero(dense)
     found = pairs.top_pairs(contributor, item, score, shrink=2.0, min_pair=3, n_top=5)
