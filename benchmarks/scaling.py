@@ -37,7 +37,7 @@ NAMESPACE = "ns-bench"
 LEAST_EVENTS = 10_000
 EVENTS, RECIPE_EVENTS, MEMORY_GB = "1000000", "100000", "16"
 BYTES_AN_EVENT = 400  # of disk, all tables of two nights and what Spark spills between
-SECONDS_AN_EVENT = 6e-5  # on two cores, beside what starting costs
+SECONDS_AN_EVENT = 3.5e-5  # on two cores, beside what starting costs
 STARTING_S = 240
 
 
