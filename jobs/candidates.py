@@ -40,15 +40,17 @@ def transform(inputs: Mapping, as_of: datetime, settings: Settings) -> dict:
     stored = load_model(recipe, inputs)
     rebuy = rebuy_tonight(inputs["rules"], inputs["items"], inputs["item_dictionary"], as_of)
     night = Night(recipe, stored, new_items(inputs["content_neighbors"], stored), rebuy, settings.candidates)
-    needed = inputs["interactions"].num_rows * ROW_BYTES + vector_bytes(inputs["user_factors"].num_rows, night)
+    needed = held_bytes(inputs, night)
     chosen = engine(needed, inputs["means"].alone_bytes, settings)
     made = by_spark if chosen["engine"] == "spark" else by_threads
     return {"candidates": made(inputs, night, settings), "measured": chosen | {"estimate_mb": needed >> 20}}
 
 
-def vector_bytes(n_vectors: int, night: Night) -> int:
+def held_bytes(inputs: Mapping, night: Night) -> int:
+    """What everybody's histories and vectors take in this process."""
     widest = max(map(night.stored.width, night.stored.by_vector), default=0)
-    return n_vectors * widest * VECTOR_COPIES * np.dtype(np.float32).itemsize
+    vectors = inputs["user_factors"].num_rows * widest * np.dtype(np.float32).itemsize
+    return inputs["interactions"].num_rows * ROW_BYTES + vectors * VECTOR_COPIES
 
 
 def engine(needed: int, held: int, settings: Settings) -> dict[str, str]:
@@ -79,7 +81,7 @@ def by_threads(inputs: Mapping, night: Night, settings: Settings) -> Iterator[pa
         interactions.arrow(list(READ), ["user_id"]), user_factors.arrow(list(VECTORS), ["user_id"]), night
     )
     n_threads = threads_here(settings.spark)
-    room = inputs["means"].alone_bytes - interactions.num_rows * ROW_BYTES
+    room = inputs["means"].alone_bytes - held_bytes(inputs, night)
     fair = -(-everybody.n_users // n_threads)
     size = max(min(settings.candidates.block_users, room // n_threads // USER_BYTES, fair), 1)
     with threadpool_limits(1, "blas"):

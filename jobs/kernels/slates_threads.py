@@ -8,8 +8,9 @@ import pyarrow.compute as pc
 
 from jobs.kernels.grouping import begins_of, user_order
 from jobs.kernels.rules.context import User
+from jobs.kernels.rules.night import last_purchases
 from jobs.kernels.rules.plain import Owned, Proposed, plain_slates
-from jobs.kernels.rules.rebuy import NEVER, days_since, due
+from jobs.kernels.rules.rebuy import days_since, due
 from jobs.kernels.rules.slate import Night, slate_of, to_batch
 from jobs.kernels.surroundings import coded
 from jobs.kernels.text_codes import TextCodes
@@ -32,8 +33,7 @@ class Merger:
         last_us = interactions["last_time"].cast(pa.int64()).to_numpy()
         order = user_order(user, -item, -last_us.astype(np.float64), self.n_owners)
         rows = slice(None) if order is None else order
-        bought_us = pc.fill_null(interactions["last_purchase_time"].cast(pa.int64()), NEVER).to_numpy()[rows]
-        self.bought_days = days_since(bought_us, night.as_of)
+        self.bought_days = days_since(last_purchases(interactions)[rows], night.as_of)
         self.owned = Owned(begins_of(user, self.n_owners), item[rows], self.come_back(item[rows]))
         place = np.array([], np.int32) if night.plain else self.codes.of(users["user_id"])
         self.country = dict(zip(place.tolist(), [] if night.plain else users["country"].to_pylist(), strict=True))

@@ -59,7 +59,7 @@ def side_by_side(
 
 
 def in_turn(work: Callable[[Item], Made], items: Iterable[Item], n_threads: int) -> Iterator[Made]:
-    """What ``work`` makes of each item, in their order; at most so many are made ahead as there are threads."""
+    """What ``work`` makes of each item, in their order; at most twice as many are made ahead as there are threads."""
     with ThreadPoolExecutor(n_threads) as pool:
         waiting: deque = deque()
         for item in items:
