@@ -342,7 +342,7 @@ MUTATIONS = (
         "jobs/kernels/rules/slate.py",
         "user.seen[~comes_back(user, night.rules)][: night.n_seen]",
         "user.seen[: night.n_seen]",
-        "test_rules_night.py",
+        "test_slates_threads.py",
     ),
     Mutation(
         "rules are no part of a version",

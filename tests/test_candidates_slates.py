@@ -357,6 +357,7 @@ FRENCH, YOUNG = (
 )
 NEWCOMERS = {
     "new in FR": {"country": "FR"},
+    "new in DE": {"country": "DE"},  # where no list is for
     "young": {"age_band": "20-29"},
     "young in FR": {"country": "FR", "age_band": "20-29"},
     "u00": {"country": "FR"},
