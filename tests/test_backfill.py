@@ -48,6 +48,7 @@ FIRST, LAST = (f"{day - timedelta(days=1):%Y-%m-%d}" for day in (DAYS[0], DAYS[-
 NIGHTLY = ("interactions", "cooccurrence", "cold", "fit", "candidates", "slates")  # made anew each night
 SURFACES = ("for_you", "similar", "bought_together")
 WAIT_S = 240
+RUNS_S = 600  # three nights take 20 s; a task that Airflow loses is missed after 2 minutes and tried again after 1 more
 
 
 @dataclass
@@ -115,12 +116,14 @@ def house(tmp_path_factory) -> Iterator[House]:
         yield House(folder, env, program)
 
 
-def wait(done: Callable[[], object], *running: subprocess.Popen) -> None:
-    """Until it is so, and no longer than its processes live."""
-    deadline = time.monotonic() + WAIT_S
+def wait(
+    done: Callable[[], object], *running: subprocess.Popen, longest_s: float = WAIT_S, why: Callable = lambda: ""
+) -> None:
+    """Until it is so, and no longer than its processes live; ``why`` says what there is to say if it is never so."""
+    deadline = time.monotonic() + longest_s
     while not done():
         assert all(process.poll() is None for process in running)
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, why()
         time.sleep(0.1)
 
 
@@ -213,6 +216,18 @@ def runs(page: Browser) -> dict[str, str]:
     )
 
 
+def tries(house: House) -> str:
+    """The end of every task's log that has not just ended well, of the command's and of the scheduler's."""
+    home = house.folder / "airflow"
+    logs = [*sorted(home.glob("logs/dag_id=*/**/attempt=*.log")), home / "scheduler.log", house.folder / "resident.log"]
+    ends = {log: log.read_text().splitlines()[-20:] for log in logs}
+    return "\n".join(
+        f"{log}:\n" + "\n".join(line[:600] for line in lines)
+        for log, lines in ends.items()
+        if not any("return code 0" in line for line in lines)
+    )
+
+
 def backfill(page: Browser, url: str) -> None:
     open_form(page, url, FIRST, LAST)
     wait_for(page, "3 runs will be triggered.")
@@ -230,7 +245,7 @@ def test_three_days_backfilled_in_the_ui_are_these_three_and_no_others(shop, air
         page.look(1400)
         backfill(page, airflow)
         nights = pool.submit(lambda: [by_hand.night(as_of) for as_of in DAYS])  # while Airflow is at it
-        wait(lambda: set(runs(page).values()) <= {"success", "failed"})
+        wait(lambda: set(runs(page).values()) <= {"success", "failed"}, longest_s=RUNS_S, why=lambda: tries(shop))
         assert runs(page) == {f"backfill__{day.isoformat()}": "success" for day in DAYS}
         nights.result()
         open_form(page, airflow, FIRST, LAST)  # by default only missing runs: now there are none
