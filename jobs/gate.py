@@ -20,10 +20,12 @@ from jobs.judging.change import measure_change
 from jobs.judging.slates import measure_slates
 from jobs.judging.standing import measure_standing
 from jobs.kernels.statistics import content_statistics, neighbor_statistics, trending_statistics
+from jobs.kernels.threads import use_threads
 from jobs.rim.arguments import add_run_arguments
 from jobs.rim.errors import GateRefused
 from jobs.rim.lake import Lake
 from jobs.rim.lineage import Lineage
+from jobs.rim.memory import threads_here
 from jobs.rim.verdict import Verdict, read_verdict, write_verdict
 from schemas.tables import TABLES
 
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, settings: Settings) -> int:
     """Judge every table before refusing any, so that one look shows all that is wrong."""
     lineage = Lineage(Lake.open(settings.lake), settings, args.as_of, args.snapshot)
+    use_threads(threads_here(settings.spark))
     verdicts = [judge(table, lineage) for table in args.tables]
     for verdict in verdicts:
         print(describe(verdict))

@@ -102,7 +102,8 @@ def test_popularity_and_loudness_are_no_order():
 def test_users_with_one_item_are_not_asked_for_their_order():
     past = Past(np.array([0, 1, 2]), np.array([0, 1, 2]), np.arange(3.0), 3, 3)
     signs = signs_of(sources.ByFactors(np.eye(3), np.eye(3), {}), past.item_users > 0, past, seed=0)
-    assert sum(map(len, signs.right)) == sum(map(len, signs.own)) == 0
+    assert sum(map(len, signs.right)) == sum(n for _, n in signs.own) == 0
+    assert signs.other == [(0, 6)]  # each scores the two others' items 0
     assert signs.lists[0].shape == (3, 3)
 
 

@@ -16,6 +16,7 @@ from jobs.kernels.recipe.grid import Setting
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.sources import ByFactors
 from jobs.kernels.recipe.stored import vectors
+from jobs.kernels.shared_spark import share
 from jobs.kernels.weighing import confidence, liked_cells
 from schemas.arrow import arrow_schema
 from schemas.spark import spark_schema
@@ -40,7 +41,7 @@ def folded_in_spark(
     lists = [F.col(f"cells.{name}").alias(name) for name in ("item_idx", *fitted)]
     people = cells.groupBy("user_id").agg(rows).select("user_id", *lists)
     known = Items(item_idx, {name: source.items for name, source in fitted.items()})
-    shared = people.sparkSession.sparkContext.broadcast(known)
+    shared = share(people.sparkSession.sparkContext, known)
 
     def solve(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
+from jobs.kernels.compiled import kernel
 from jobs.kernels.metrics import judge, ndcg
 from jobs.kernels.recipe.candidates import BLOCK_USERS, best_columns, unseen
 from jobs.kernels.recipe.describe import ITEM_NAMES
@@ -20,6 +22,7 @@ from jobs.kernels.recipe.people import People
 from jobs.kernels.recipe.recommend import Recipe, rank
 from jobs.kernels.recipe.sources import ByFactors
 from jobs.kernels.resample import compare
+from jobs.kernels.threads import in_threads
 
 K = 10
 LEVEL = 0.98  # of the intervals: their upper bound is exceeded by chance once in a hundred nights
@@ -32,11 +35,13 @@ UNKNOWN_LEVEL = 1.0  # where there is none: scores that are no numbers, or none 
 
 @dataclass(frozen=True)
 class Signs:
-    """Of one source, block by block: pairs ordered rightly, scores of own and of other items, and its lists."""
+    """Of one source, block by block: pairs ordered rightly, means of scores of own and of other items with how many
+    they are of, and its lists.
+    """
 
     right: list[np.ndarray] = field(default_factory=list)
-    own: list[np.ndarray] = field(default_factory=list)
-    other: list[np.ndarray] = field(default_factory=list)
+    own: list[tuple[float, int]] = field(default_factory=list)
+    other: list[tuple[float, int]] = field(default_factory=list)
     lists: list[np.ndarray] = field(default_factory=list)
 
 
@@ -52,7 +57,9 @@ def artefact_statistics(
     ``gain_high_…``: the upper bound of its gain on chance. What there are too few users or pairs to say is left out.
     Cost: as for ranking these users, twice.
     """
-    signs = {name: signs_of(source, model.warm, people, seed) for name, source in model.sources.items()}
+    with threadpool_limits(1, "blas"):
+        each = in_threads(lambda source: signs_of(source, model.warm, people, seed), model.sources.values())
+    signs = dict(zip(model.sources, each, strict=True))
     found = {"n_probes": float(np.sum(np.diff(truth.indptr) > 0))}
     for name, of in signs.items():
         if sum(map(len, of.right)) >= FEWEST_PAIRS:
@@ -76,12 +83,41 @@ def signs_of(source, warm: np.ndarray, people: People, seed: int) -> Signs:
     found, chance_of = Signs(), np.random.default_rng(seed)
     for start in range(0, people.n_users, BLOCK_USERS):
         users = np.arange(start, min(start + BLOCK_USERS, people.n_users))
-        scores, own = source.score(people, users).astype(np.float32), people.user_items[users]
+        scores, own = source.score(people, users).astype(np.float32, copy=False), people.user_items[users]
         user, item = several(own, people.by_time[users], chance_of)
         found.right.append(ordered(scores, own, warm, user, item))
-        found.own.append(scores[user, item])
-        found.other.append(scores[(own.toarray() == 0) & warm])
-        found.lists.append(best_columns(unseen(scores, own.nonzero(), warm), K))
+        found.own.append((float(scores[user, item].mean(dtype=np.float64)) if len(user) else 0.0, len(user)))
+        shown = unseen(scores, own.nonzero(), warm)
+        found.other.append(mean_shown(shown))
+        found.lists.append(best_columns(shown, K))
+    return found
+
+
+@kernel
+def mean_shown(scores):
+    """The mean of those that are not minus infinity, 0 of none, and how many they are."""
+    total, n = 0.0, 0
+    for user in range(len(scores)):
+        for score in scores[user]:
+            if score != -np.inf:
+                total += score
+                n += 1
+    return total / max(n, 1), n
+
+
+@kernel
+def deviations(scores, warm):
+    """The standard deviation of each row's warm columns, ``(n_users,)``."""
+    found, n = np.zeros(len(scores)), max(warm.sum(), 1)
+    for user in range(len(scores)):
+        total, squares = 0.0, 0.0
+        for item in range(len(warm)):
+            if warm[item]:
+                total += scores[user, item]
+        for item in range(len(warm)):
+            if warm[item]:
+                squares += (scores[user, item] - total / n) ** 2
+        found[user] = np.sqrt(squares / n)
     return found
 
 
@@ -106,19 +142,29 @@ def ordered(scores: np.ndarray, own: sp.csr_matrix, warm: np.ndarray, user: np.n
     1, 0, or 0.5 where equal. The pairs are the first and the second half of ``user`` and ``item``; s are ``scores``
     ``(n_users, n_items)`` over each user's standard deviation on warm items, so that no user outshouts another.
     """
-    scores = scores / np.maximum(scores[:, warm].std(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     (u, v), (i, j) = user.reshape(2, -1), item.reshape(2, -1)
     if not len(u):
         return np.empty(0)
     apart = (np.asarray(own[u, j]).ravel() == 0) & (np.asarray(own[v, i]).ravel() == 0)
     u, i, v, j = u[apart], i[apart], v[apart], j[apart]
-    margin = (scores[u, i] - scores[v, i]) + (scores[v, j] - scores[u, j])  # 0 where both users score alike
+    scale = np.maximum(deviations(scores, warm), np.finfo(np.float32).tiny)
+
+    def scaled(users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        return scores[users, items] / scale[users]
+
+    margin = (scaled(u, i) - scaled(v, i)) + (scaled(v, j) - scaled(u, j))  # 0 where both users score alike
     return np.where(margin == 0, 0.5, margin > 0)  # what is no number is not right
 
 
 def level(signs: Signs) -> float:
-    own, other = (float(np.concatenate(scores).mean(dtype=np.float64)) for scores in (signs.own, signs.other))
+    own, other = map(together, (signs.own, signs.other))
     return other / own if own > 0 and np.isfinite(other / own) else UNKNOWN_LEVEL
+
+
+def together(means: list[tuple[float, int]]) -> float:
+    """The mean of all that means are of; NaN where they are of nothing."""
+    n = sum(n for _, n in means)
+    return sum(mean * n for mean, n in means) / n if n else np.nan
 
 
 def popular_lists(model: Model, people: People) -> np.ndarray:

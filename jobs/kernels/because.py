@@ -4,11 +4,16 @@ import numpy as np
 
 from jobs.kernels.compiled import kernel
 
+ITEMS_AT_ONCE = 65_536  # in double precision
+
 
 def gram(item_factors: np.ndarray, regularization: float) -> np.ndarray:
     """YᵀY + λI, ``(factors, factors)``: the part of every user's system that all users share."""
-    wide = item_factors.astype(np.float64)
-    return wide.T @ wide + regularization * np.eye(item_factors.shape[1])
+    found = regularization * np.eye(item_factors.shape[1])
+    for start in range(0, len(item_factors), ITEMS_AT_ONCE):
+        wide = item_factors[start : start + ITEMS_AT_ONCE].astype(np.float64)
+        found += wide.T @ wide
+    return found
 
 
 @kernel
@@ -16,7 +21,7 @@ def strongest_reasons(items, shared, proposed, proposed_at, own, confidence, own
     """Into ``found``, for each proposed item, the strongest contributor among its user's own, where there are any.
 
     The score of item i splits into Σ_j c_j · y_iᵀ W y_j over the user's items j, with W = (YᵀCY + λI)⁻¹ (Hu, Koren,
-    Volinsky 2008, eq. 7). ``items`` is Y, ``(n_items, factors)`` float64, ``shared`` from ``gram``. The items proposed
+    Volinsky 2008, eq. 7). ``items`` is Y, ``(n_items, factors)``, ``shared`` from ``gram``. The items proposed
     to user u are ``proposed[proposed_at[u] : proposed_at[u + 1]]``; theirs, and confidences of at least 1, likewise by
     ``own_at``. Ties go to the first. O(n_own · factors²) for each user.
     """

@@ -1,5 +1,5 @@
 """Candidates by Spark, for more than memory holds and for clusters: blocks of users are scored inside its tasks; what
-was fitted is broadcast once.
+was fitted lies on each machine once.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from jobs.kernels.proposals import Block, Night, propose_block
 from jobs.kernels.recipe.reasons import NOBODY
 from jobs.kernels.rules.rebuy import NEVER
+from jobs.kernels.shared_spark import share
 from schemas.spark import spark_schema
 from schemas.tables import CANDIDATES, SEGMENT_LISTS
 
@@ -32,7 +33,7 @@ def propose_in_spark(
 ) -> DataFrame:
     """interactions, users, user_factors, segment_lists → candidates."""
     people = histories(interactions).join(vectors(user_factors, night), "user_id", how="left")
-    shared = people.sparkSession.sparkContext.broadcast(night)
+    shared = share(people.sparkSession.sparkContext, night)
 
     def propose(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with threadpool_limits(1, "blas"):

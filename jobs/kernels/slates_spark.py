@@ -12,6 +12,7 @@ from jobs.kernels.rules.apply import Columns
 from jobs.kernels.rules.context import User
 from jobs.kernels.rules.rebuy import NEVER, days_since
 from jobs.kernels.rules.slate import Night, slate_of, to_batch
+from jobs.kernels.shared_spark import share
 from schemas.spark import spark_schema
 from schemas.tables import SLATES, SOURCES
 
@@ -22,7 +23,7 @@ def merge_in_spark(candidates: DataFrame, interactions: DataFrame, users: DataFr
     """candidates, interactions, users → slates."""
     people = by_user(candidates).join(histories(interactions), "user_id", how="left")
     located = people.join(users.select("user_id", "country"), "user_id", how="left")
-    shared = located.sparkSession.sparkContext.broadcast(night)
+    shared = share(located.sparkSession.sparkContext, night)
 
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

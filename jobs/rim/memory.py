@@ -148,9 +148,12 @@ def resident_bytes(pid: int) -> int:
 
 
 def held_bytes(pid: int) -> int:
-    """A process's share of the memory it maps (PSS): pages of forked workers count once among them."""
+    """A process's share of the memory it maps (PSS): pages of forked workers count once among them.
+
+    Pages of files are not held: the kernel drops them when it wants their place, and reads them again.
+    """
     with suppress(OSError):
-        for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
+        told = (line.split() for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines()[1:])
+        pages = {name: int(kilobytes) for name, kilobytes, *_ in told}
+        return (pages["Pss:"] - pages.get("Pss_File:", 0)) * 1024
     return 0

@@ -136,16 +136,17 @@ def by_column(own, values, mine, turned_at, row_of, turned, other, rows, positio
 
 def by_factors(source: ByFactors, model: Model, people: People, user: np.ndarray, item: np.ndarray) -> np.ndarray:
     if not source.kept:
-        source.kept["reasons"] = source.items.astype(np.float64), gram(source.items, ALS_RIDGE)
+        source.kept["gram"] = gram(source.items, ALS_RIDGE)
     found = np.full(len(user), NOBODY, np.int64)
     proposed_at = np.flatnonzero(np.diff(user, prepend=NOBODY, append=NOBODY))
-    asked = user[proposed_at[:-1]]
-    begins, ends = np.searchsorted(people.cell_user, asked), np.searchsorted(people.cell_user, asked, "right")
+    users = user[proposed_at[:-1]]
+    begins, ends = np.searchsorted(people.cell_user, users), np.searchsorted(people.cell_user, users, "right")
     cells = ranges(begins, ends)
     confidence = confidences(source, model.cut_s - people.cell_last[cells])
     own_at = np.append(0, np.cumsum(ends - begins))
     own = people.cell_item[cells].astype(np.int64)
-    strongest_reasons(*source.kept["reasons"], item.astype(np.int64), proposed_at, own, confidence, own_at, found)
+    asked = item.astype(np.int64), proposed_at, own, confidence, own_at
+    strongest_reasons(source.items, source.kept["gram"], *asked, found)
     return found
 
 
