@@ -3,15 +3,16 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from math import inf
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.kernels.item_values import Alike, Found, item_values
 from jobs.rim.manifest import DataFile
 from schemas.catalogue import CatalogueRow
-from schemas.codec import CODEC_VERSION, MAX_ITEMS, NONE, pack_list
+from schemas.codec import CODEC_VERSION, MAX_ITEMS, NONE, SOURCE_CODES, pack_list
 from schemas.keys import Keys
 from schemas.user_codec import USER_VERSION
 
@@ -20,7 +21,6 @@ NEIGHBOR_COLUMNS = ["item_idx", "kind", "rank", "neighbor_idx", "score"]
 CONTENT_COLUMNS = ["item_idx", "others", "weights"]
 TRENDING_COLUMNS = ["segment", "rank", "item_idx", "score"]
 Entries = Iterator[tuple[str, bytes]]
-Neighbors = dict[int, tuple[float, str]]  # of one item, in rank order: neighbor -> score, source
 
 
 def generation_id(surface: str, as_of: str, files: Iterable[DataFile], dictionary: int, key_version: int) -> str:
@@ -36,57 +36,30 @@ def generation_id(surface: str, as_of: str, files: Iterable[DataFile], dictionar
 
 
 def neighbor_entries(rows: pa.Table, alike: pa.Table, keys: Keys, tag: str, kinds: tuple[str, ...]) -> Entries:
-    """One key an item: its neighbors out of item_neighbors, then those out of content_neighbors (``alike``)."""
-    for item_idx, best in filled_by_content(together(rows, kinds), alike):
-        scores, sources = zip(*best.values(), strict=True) if best else ((), ())
-        yield keys.neighbors(item_idx, tag), pack_list(list(best), scores, sources, [NONE] * len(best))
+    """One key an item: its neighbors out of item_neighbors, by kind and rank, then those out of content_neighbors
+    (``alike``).
+    """
+    for item_idx, value in item_values(found_of(rows, kinds), alike_of(alike)):
+        yield keys.neighbors(item_idx, tag), value
 
 
-def together(rows: pa.Table, kinds: tuple[str, ...]) -> Iterator[tuple[int, Neighbors]]:
-    """Each item and its neighbors of the first kind by rank, filled up from the further kinds, no repeats."""
+def found_of(rows: pa.Table, kinds: tuple[str, ...]) -> Found:
+    """The rows of these kinds, of each item the first kind first."""
     rows = rows.filter(pc.is_in(rows["kind"], pa.array(kinds)))
     order = pc.index_in(rows["kind"].cast(pa.string()), pa.array(kinds))
     rows = rows.append_column("order", order).sort_by(
         [("item_idx", "ascending"), ("order", "ascending"), ("rank", "ascending")]
     )
-    columns = [rows[name].to_pylist() for name in ("item_idx", "neighbor_idx", "score", "order")]
-    for item_idx, group in groupby(zip(*columns, strict=True), key=lambda row: row[0]):
-        best: Neighbors = {}
-        for _, neighbor, score, place in group:
-            if len(best) < MAX_ITEMS and neighbor != item_idx:
-                best.setdefault(neighbor, (score, kinds[place]))
-        yield item_idx, best
+    item, begins = np.unique(rows["item_idx"].to_numpy(), return_index=True)
+    codes = np.array([SOURCE_CODES[kind] for kind in kinds])
+    columns = (rows[name].to_numpy() for name in ("neighbor_idx", "score"))
+    return Found(item, np.append(begins, rows.num_rows), *columns, codes[rows["order"].to_numpy()])
 
 
-def filled_by_content(found: Iterable[tuple[int, Neighbors]], alike: pa.Table) -> Iterator[tuple[int, Neighbors]]:
-    """The items found, filled up where ``alike`` has a row for them, then the others of ``alike``."""
-    others, weights = (alike[name].combine_chunks() for name in ("others", "weights"))
-    row_of = {item_idx: row for row, item_idx in enumerate(alike["item_idx"].to_pylist())}
-    for item_idx, best in found:
-        row = row_of.pop(item_idx, None)
-        yield item_idx, best if row is None else with_content(item_idx, best, others[row].as_py(), weights[row].as_py())
-    for item_idx, row in row_of.items():
-        yield item_idx, with_content(item_idx, {}, others[row].as_py(), weights[row].as_py())
-
-
-def with_content(item_idx: int, best: Neighbors, others: list[int], weights: list[float]) -> Neighbors:
-    """``best`` and behind it, up to a full list, the others it lacks; their scores are below all of its own."""
-    pairs = zip(others, weights, strict=True)
-    fresh = [(other, weight) for other, weight in pairs if other != item_idx and other not in best]
-    fresh = fresh[: MAX_ITEMS - len(best)]
-    scores = below(min((score for score, _ in best.values()), default=inf), [weight for _, weight in fresh])
-    return best | {other: (score, "content") for (other, _), score in zip(fresh, scores, strict=True)}
-
-
-def below(least: float, weights: list[float]) -> list[float]:
-    """Falling weights as they are, or in proportion with the first at half of ``least``.
-
-    Beneath a ``least`` of 0, as a pair that met by chance alone has in LLR, there is no proportion: they are moved.
-    """
-    if least <= 0:
-        return [least - 1 + (weight - weights[0]) for weight in weights]
-    scale = min(1.0, least / 2 / weights[0]) if weights else 1.0
-    return [weight * scale for weight in weights]
+def alike_of(alike: pa.Table) -> Alike:
+    begins = np.append(0, pc.list_value_length(alike["others"]).to_numpy().cumsum())
+    flat = (pc.list_flatten(alike[name]).to_numpy() for name in ("others", "weights"))
+    return Alike(alike["item_idx"].to_numpy(), begins, *flat)
 
 
 def trending_entries(rows: pa.Table, keys: Keys, tag: str) -> Entries:
