@@ -52,13 +52,17 @@ def item_values(found: Found, alike: Alike) -> Iterator[tuple[int, bytes]]:
     items = np.concatenate([found.item, alike.item[left]])
     first = np.append(np.arange(len(found.item)), np.full(len(left), NONE))
     second = np.append(behind, left)
-    rows = (found.begins, found.neighbor, found.score, found.source), (alike.begins, alike.other, alike.weight)
+    rows = (
+        compiled_for((found.begins, "i8"), (found.neighbor, "i4"), (found.score, "f8"), (found.source, "i8")),
+        compiled_for((alike.begins, "i8"), (alike.other, "i4"), (alike.weight, "f4")),
+    )
     out = np.empty(AT_ONCE * (HEADER_BYTES + (WIDEST + 2) * MAX_ITEMS + (WIDEST + 1) * N_SOURCES), np.uint8)
     for start in range(0, len(items), AT_ONCE):
         some = slice(start, start + AT_ONCE)
         ends = np.zeros(len(items[some]) + 1, np.int64)
         lists = np.empty(MAX_ITEMS, np.int64), np.empty(MAX_ITEMS), np.empty(MAX_ITEMS, np.int64)
-        bad = pack_items(items[some], first[some], second[some], *rows, lists, out, ends)
+        places = compiled_for((items[some], "i4"), (first[some], "i8"), (second[some], "i8"))
+        bad = pack_items(*places, *rows, lists, out, ends)
         if bad >= 0:
             n = int(ends[bad + 1])
             chosen, scores, sources = (column[:n].tolist() for column in lists)
@@ -67,6 +71,11 @@ def item_values(found: Found, alike: Alike) -> Iterator[tuple[int, bytes]]:
         text, at = out[: ends[-1]].tobytes(), ends.tolist()
         for place, item in enumerate(items[some].tolist()):
             yield item, text[at[place] : at[place + 1]]
+
+
+def compiled_for(*columns: tuple[np.ndarray, str]) -> tuple[np.ndarray, ...]:
+    """Of the types the loops are compiled for, once; copies only where they are others."""
+    return tuple(np.require(column, kind, "CW") for column, kind in columns)
 
 
 def matched(item: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
