@@ -20,8 +20,10 @@ from jobs.kernels.contest import best_single, compete, table
 from jobs.kernels.protocol import trial, tuning_cut
 from jobs.kernels.recipe.again import again
 from jobs.kernels.recipe.recommend import recommend
+from jobs.kernels.threads import use_threads
 from jobs.rim.arguments import moment
 from jobs.rim.errors import UsageError
+from jobs.rim.memory import threads_here
 from jobs.sources.load import load_description
 from jobs.sources.positives import Positives, read_positives
 
@@ -52,6 +54,7 @@ def share(text: str) -> float:
 
 
 def main(args: argparse.Namespace, settings: Settings) -> int:
+    use_threads(threads_here(settings.spark))
     positives = read_positives(load_description(args.source), args.data, settings)
     cut_s = args.cut.timestamp() if args.cut else positives.time_at(1 - args.test_share)
     early = positives.time_s < cut_s

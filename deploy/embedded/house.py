@@ -113,7 +113,7 @@ def environment(lake: Path = STATE, namespace: str = "ns") -> dict[str, str]:
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)]),
         "PYTHONUTF8": "1",
         "SPARK_LOCAL_IP": "127.0.0.1",
-        "OPENBLAS_NUM_THREADS": "1",  # implicit brings its own threads; both together cost several times the time
+        "OPENBLAS_NUM_THREADS": "1",  # compiled loops bring their own threads; both together cost several times the time
         "NIGHTSHELF_LAKE__URI": str(lake / "lake"),
         "NIGHTSHELF_INGEST__LANDING": str(lake / "landing"),
         "NIGHTSHELF_SERVING__CACHE_DIR": str(lake / "serving"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse as sp
 
+from jobs.kernels.als import factorise
 from jobs.kernels.pairs import scored_pairs
 from jobs.kernels.recipe.past import Past
 from jobs.kernels.recipe.people import DAY_S, People
@@ -53,18 +54,11 @@ class ByNeighbors:
 
 def fit_als(past: Past, factors: int, alpha: float, days: float | None = None) -> ByFactors:
     """Implicit-feedback ALS (Hu, Koren, Volinsky 2008); with ``days`` the confidence of a cell fades with its age."""
-    from implicit.cpu.als import AlternatingLeastSquares
-    from threadpoolctl import threadpool_limits
-
     confidence = np.full(len(past.cell_key), alpha, np.float32)
     if days is not None:
         confidence = 1 + alpha * past.fading(days) * np.log2(1 + past.cell_count)
-    with threadpool_limits(1, "blas"):  # implicit threads over rows: BLAS threads below it only fight
-        model = AlternatingLeastSquares(
-            factors=factors, regularization=ALS_RIDGE, alpha=1.0, iterations=ALS_ITERATIONS, random_state=SEED
-        )
-        model.fit(past.matrix(confidence), show_progress=False)
-    return ByFactors(np.asarray(model.user_factors), np.asarray(model.item_factors), {"alpha": alpha, "days": days})
+    vectors = factorise(past.matrix(confidence), factors, ALS_RIDGE, ALS_ITERATIONS, SEED)
+    return ByFactors(*vectors, {"alpha": alpha, "days": days})
 
 
 def fit_ease(past: Past, ridge: float, days: float | None = None) -> ByNeighbors:
