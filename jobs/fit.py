@@ -67,7 +67,7 @@ def transform(inputs: Mapping[str, pa.Table], as_of: datetime, settings: Setting
 
 
 def solver_of(chosen: Plan, n_events: int, means: Means | None, settings: Settings) -> str:
-    """Who solves for the users' vectors: implicit as it fits, threads of this process, Spark, or Spark MLlib."""
+    """Who solves for the users' vectors: the fit itself (``implicit``), threads of this process, Spark, Spark MLlib."""
     if chosen.engine != "folded":
         return chosen.engine
     fits = means is not None and n_events * EVENT_BYTES <= means.alone_bytes

@@ -1,6 +1,6 @@
 """Matrix factorisation by Spark MLlib, for matrices that no one machine should hold.
 
-Thirty times the price of ``implicit``'s on one machine, so only where that one holds too few people to learn from.
+Dozens of times the price of ``als`` on one machine, so only where that one holds too few people to learn from.
 Confidences are those of ``recipe.sources.fit_als``; MLlib multiplies the ridge by the number of a row's cells, so it
 gets its share of the mean.
 """
