@@ -1,8 +1,8 @@
 """Which engine factorises tonight's matrix, and how many of the users everything else is learned from.
 
 Up to the memory this process may fill: ``implicit``, that library's steps (see ``als``), from all events. Beyond it all
-that is learned of items is learned from as many whole users as fit, for of a large crowd a part says the same; the vectors
-of all users are then solved for (``folded``). Where the part would be too small to say it, Spark MLlib factorises everybody.
+that is learned of items is learned from as many whole users as fit, for of a large crowd a part says the same; all
+users' vectors are then solved for (``folded``). Where too small a part would fit, Spark MLlib factorises everybody.
 """
 
 from collections.abc import Mapping
