@@ -27,6 +27,48 @@ class Mutation(NamedTuple):
 
 MUTATIONS = (
     Mutation(
+        "files a task maps count as memory it holds",
+        "jobs/rim/memory.py",
+        '(pages["Pss:"] - pages.get("Pss_File:", 0))',
+        'pages["Pss:"]',
+        "test_shared.py",
+    ),
+    Mutation(
+        "who writes into what tasks share writes for all",
+        "jobs/kernels/shared_spark.py",
+        "access=mmap.ACCESS_COPY",
+        "access=mmap.ACCESS_READ",
+        "test_shared.py -k writes",
+    ),
+    Mutation(
+        "of four others the last is left out of a step of ALS",
+        "jobs/kernels/als.py",
+        "third * three[at] + fourth * four[at]\n    for cell in",
+        "third * three[at]\n    for cell in",
+        "test_als.py",
+    ),
+    Mutation(
+        "a long row of ALS looks at its first tile again",
+        "jobs/kernels/als.py",
+        "if len(own) > NEAR:",
+        "if False:",
+        "test_als.py",
+    ),
+    Mutation(
+        "an item is like itself",
+        "jobs/kernels/item_values.py",
+        "if others[row] != item and not",
+        "if not",
+        "test_item_values.py",
+    ),
+    Mutation(
+        "a list of an item names another twice",
+        "jobs/kernels/item_values.py",
+        "if neighbors[row] != item and not holds(chosen, n, neighbors[row]):",
+        "if neighbors[row] != item:",
+        "test_item_values.py",
+    ),
+    Mutation(
         "let memory grow",
         "jobs/rim/memory.py",
         "if self._above >= PATIENCE:",
