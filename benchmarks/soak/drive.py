@@ -49,7 +49,7 @@ def soak(ground: Ground, stage: Stage) -> Soaked:
     driver.finish("nightly")
     for kill in driver.killer.left():
         driver.once_more(kill, every[kill.dag][-1])
-    driver.go_on(lambda: not stage.left and not driver.killer.at_work, "the last task")
+    driver.go_on(lambda: not stage.left and not driver.killer.at_work and driver.through(*DAGS), "the last task")
     return driver.account()
 
 
@@ -93,8 +93,12 @@ class Driver:
 
     def finish(self, dag: str) -> None:
         """Until every run of a DAG has ended."""
-        self.go_on(lambda: all(run.state in DONE for run in self.runs.of(dag)), dag)
+        self.go_on(lambda: self.through(dag), dag)
         say(f"soak: {dag} is through, {len(self.killer.struck)} kills so far")
+
+    def through(self, *dags: str) -> bool:
+        """Whether every run has ended; one with a task that was cleared goes on for a moment after it."""
+        return all(run.state in DONE for dag in dags for run in self.runs.of(dag))
 
     def once_more(self, kill: Kill, run: Run) -> None:
         """Clear one task of a run that has ended, as an operator may at any time, so that the kill can meet it."""
