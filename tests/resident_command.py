@@ -22,7 +22,7 @@ with socket.socket(socket.AF_UNIX) as place:
     place.connect({path!r})
     place.sendall(json.dumps([sys.argv[1:], ours]).encode() + b"\\n")
     code, said = json.load(place.makefile())
-sys.stdout.write(said)
+sys.stdout.buffer.write(said.encode())
 sys.exit(code)
 """
 
@@ -51,7 +51,7 @@ def run(words: list[str], settings: dict[str, str]) -> tuple[int, str]:
     for name in [name for name in os.environ if name.startswith("NIGHTSHELF_")]:
         del os.environ[name]
     os.environ.update(settings)
-    said = io.StringIO()
+    said = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)  # a page is written as bytes
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
             code = cli.main(words)
@@ -60,7 +60,7 @@ def run(words: list[str], settings: dict[str, str]) -> tuple[int, str]:
         except Exception as error:
             print(f"{type(error).__name__}: {error}")
             code = 1
-    return code, said.getvalue()
+    return code, said.buffer.getvalue().decode()
 
 
 if __name__ == "__main__":

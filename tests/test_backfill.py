@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from browser import Browser, browser, executable
@@ -237,6 +238,15 @@ def backfill(page: Browser, url: str) -> None:
     wait_for(page, "Backfill generated")
 
 
+def read_report(page: Browser, url: str, run: str) -> str:
+    """What the page says that a run's gate has a link to."""
+    page.open(f"{url}/dags/nightly/runs/{quote(run)}/tasks/gate")
+    click(page, "Details", "a")
+    wait_for(page, "Extra Links")
+    page.wait_load(lambda: click(page, "Report", "a"))
+    return page.run("document.body.innerText")
+
+
 def test_three_days_backfilled_in_the_ui_are_these_three_and_no_others(shop, airflow):
     """Beside them the same nights are run by hand in a copy of the lake: equal rows come out."""
     shop, by_hand = shop.result()
@@ -248,6 +258,8 @@ def test_three_days_backfilled_in_the_ui_are_these_three_and_no_others(shop, air
         wait(lambda: set(runs(page).values()) <= {"success", "failed"}, longest_s=RUNS_S, why=lambda: tries(shop))
         assert runs(page) == {f"backfill__{day.isoformat()}": "success" for day in DAYS}
         nights.result()
+        report = read_report(page, airflow, f"backfill__{DAYS[0].isoformat()}")
+        assert report.startswith(f"Nightshelf, as of {DAYS[0]:%Y-%m-%d}")
         open_form(page, airflow, FIRST, LAST)  # by default only missing runs: now there are none
         wait_for(page, "No runs matching selected criteria.")
 
