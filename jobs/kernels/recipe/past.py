@@ -29,7 +29,7 @@ class Past(People):
             user, item, time_s = user[order], item[order], time_s[order]
             context = context.of_events(order) if context else None
         self.user, self.item, self.time_s, self.context = user, item, time_s, context
-        self.now = float(time_s.max())
+        self.now, self._faded = float(time_s.max()), {}
         begins = begins_of(user, n_users)
         cell_user, cell_item, cell_last, self.cell_count = cells(cell_order(item, n_items, begins), user, item, time_s)
         super().__init__(
@@ -70,9 +70,11 @@ class Past(People):
     def popularity(self, half_life_days: float | None) -> np.ndarray:
         """Faded counts of events of each item; None: distinct users of all time."""
         if half_life_days is None:
-            return self.item_users.copy()
-        weight = np.exp2(-(self.now - self.time_s) / (half_life_days * DAY_S))
-        return np.bincount(self.item, weight, self.n_items)
+            return self.item_users
+        if half_life_days not in self._faded:
+            weight = np.exp2(-(self.now - self.time_s) / (half_life_days * DAY_S))
+            self._faded[half_life_days] = np.bincount(self.item, weight, self.n_items)
+        return self._faded[half_life_days]
 
 
 @kernel
