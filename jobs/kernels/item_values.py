@@ -56,16 +56,18 @@ def item_values(found: Found, alike: Alike) -> Iterator[tuple[int, bytes]]:
         compiled_for((found.begins, "i8"), (found.neighbor, "i4"), (found.score, "f8"), (found.source, "i8")),
         compiled_for((alike.begins, "i8"), (alike.other, "i4"), (alike.weight, "f4")),
     )
+    floats = np.zeros(2, np.float32)
+    columns = np.empty(MAX_ITEMS, np.int64), np.empty(MAX_ITEMS), np.empty(MAX_ITEMS, np.int64)
+    lists = (*columns, np.empty(N_SOURCES, np.int64), floats, floats.view(np.uint8))
     out = np.empty(AT_ONCE * (HEADER_BYTES + (WIDEST + 2) * MAX_ITEMS + (WIDEST + 1) * N_SOURCES), np.uint8)
     for start in range(0, len(items), AT_ONCE):
         some = slice(start, start + AT_ONCE)
         ends = np.zeros(len(items[some]) + 1, np.int64)
-        lists = np.empty(MAX_ITEMS, np.int64), np.empty(MAX_ITEMS), np.empty(MAX_ITEMS, np.int64)
         places = compiled_for((items[some], "i4"), (first[some], "i8"), (second[some], "i8"))
         bad = pack_items(*places, *rows, lists, out, ends)
         if bad >= 0:
             n = int(ends[bad + 1])
-            chosen, scores, sources = (column[:n].tolist() for column in lists)
+            chosen, scores, sources = (column[:n].tolist() for column in lists[:3])
             pack_list(chosen, scores, [SOURCES[code] for code in sources], [NONE] * n)
             raise ValueError(f"the list of item {items[start + bad]} cannot be packed")
         text, at = out[: ends[-1]].tobytes(), ends.tolist()
@@ -93,7 +95,7 @@ def pack_items(items, first, second, found, alike, lists, out, ends):
     """Values into ``out``, each up to its place in ``ends``; -1, or the place of a list that is refused.
 
     ``first`` and ``second`` are each item's places among ``found`` and ``alike``, -1 for none. Of a refused one
-    ``lists`` holds items, scores and sources, and its end is their number.
+    ``lists`` holds items, scores and sources, beside room for what packing takes, and its end is their number.
     """
     for place in range(len(items)):
         n = 0
@@ -121,7 +123,7 @@ def holds(chosen, n, item):
 def take_found(item, found, row, last, lists):
     """How many are taken."""
     _, neighbors, scores, sources = found
-    chosen, score, source = lists
+    chosen, score, source, _, _, _ = lists
     n = 0
     while row < last and n < MAX_ITEMS:
         if neighbors[row] != item and not holds(chosen, n, neighbors[row]):
@@ -139,7 +141,7 @@ def fill_up(item, alike, row, last, lists, n):
     of 0, as a pair that met by chance alone has in LLR, there is no proportion: they are moved.
     """
     _, others, weights = alike
-    chosen, score, source = lists
+    chosen, score, source, _, _, _ = lists
     least = np.inf
     for at in range(n):
         least = min(least, score[at])
@@ -161,40 +163,45 @@ def fill_up(item, alike, row, last, lists, n):
 @kernel
 def put_list(out, at, lists, n):
     """One value from ``at`` on; where it ends, -1 when it cannot be packed."""
-    chosen, score, source = lists
-    floats, highest = np.zeros(2, np.float32), 1
-    position, n_palette = np.full(N_SOURCES, -1), 0
+    chosen, score, source, position, floats, bits = lists
+    highest, n_palette, low, high = 1, 0, 0.0, 0.0
+    for code in range(N_SOURCES):
+        position[code] = -1
     for place in range(n):
         if chosen[place] < 0 or not np.isfinite(score[place]):
             return -1
         highest = max(highest, chosen[place])
         position[source[place]] = 0
+        low = score[place] if place == 0 or score[place] < low else low
+        high = score[place] if place == 0 or score[place] > high else high
     for code in range(N_SOURCES):
         if position[code] == 0:
             position[code] = n_palette
             n_palette += 1
-    if n:
-        floats[0], floats[1] = score[:n].min() + 0.0, score[:n].max() + 0.0
-    lo, hi = np.float64(floats[0]), np.float64(floats[1])
-    if not (np.isfinite(lo) and np.isfinite(hi)):
+    floats[0], floats[1] = low + 0.0, high + 0.0
+    low, high = np.float64(floats[0]), np.float64(floats[1])
+    if not (np.isfinite(low) and np.isfinite(high)):
         return -1
     width = 1
     while highest >> 8 * width:
         width += 1
     out[at], out[at + 1], out[at + 2], out[at + 3] = 1, width, n, n_palette
-    out[at + 4 : at + HEADER_BYTES] = floats.view(np.uint8)
+    for byte in range(8):
+        out[at + 4 + byte] = bits[byte]
     at += HEADER_BYTES
     for byte in range(width):
         for place in range(n):
             out[at + place] = chosen[place] >> 8 * byte & 255
         at += n
-    scale = 255 / (hi - lo) if hi != lo else 0.0
+    scale = 255 / (high - low) if high != low else 0.0
     for place in range(n):
-        out[at + place] = min(255, max(0, np.int64((score[place] - lo) * scale + 0.5)))
+        out[at + place] = min(255, max(0, np.int64((score[place] - low) * scale + 0.5)))
         out[at + n + place] = position[source[place]]
     at += 2 * n
     for code in range(N_SOURCES):
         if position[code] >= 0:
             out[at + position[code]] = code
-    out[at + n_palette : at + (1 + width) * n_palette] = 0
-    return at + (1 + width) * n_palette
+    at += n_palette
+    for place in range(width * n_palette):
+        out[at + place] = 0
+    return at + width * n_palette
