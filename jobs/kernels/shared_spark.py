@@ -15,6 +15,8 @@ from uuid import uuid4
 
 from pyspark import SparkContext, SparkFiles
 
+from jobs.rim.memory import is_local
+
 ALIGNED = 64  # bytes: of an array's first, as loops like it
 LENGTH_BYTES = 8
 
@@ -34,7 +36,7 @@ def share(context: SparkContext, value: Any) -> Shared:
     """The file lies where Spark has its own, which it removes when it stops; executors fetch it once."""
     path = Path(SparkFiles.getRootDirectory(), f"shared-{uuid4().hex}")
     write(path, value)
-    if not context.getConf().get("spark.master", "").startswith("local"):
+    if not is_local(context.master):
         context.addFile(str(path))
     return Shared(path.name)
 
