@@ -5,7 +5,8 @@ import pytest
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
-from jobs.kernels.als import NEAR, STEPS, factorise, improve, side_of
+from jobs.kernels.als import NEAR, STEPS, factorise, improve
+from jobs.kernels.compiled import sparse_rows
 from jobs.kernels.threads import use_threads
 
 RIDGE = 1.0
@@ -49,7 +50,7 @@ def test_rows_are_those_of_double_precision(cells, factors):
     random = np.random.default_rng(1)
     rows, others = (random.normal(size=(n, factors)).astype(np.float32) for n in cells.shape)
     exact = solved(cells, rows, others.astype(float))
-    improve(rows, others, side_of(cells), RIDGE)
+    improve(rows, others, sparse_rows(cells, np.int64), RIDGE)
     np.testing.assert_allclose(rows, exact, atol=1e-4, rtol=1e-3)
     assert not rows[-1].any()  # of nothing
     assert rows.dtype == np.float32

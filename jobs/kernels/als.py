@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
-from jobs.kernels.compiled import kernel
+from jobs.kernels.compiled import kernel, sparse_rows
 from jobs.kernels.grouping import each_part
 
 STEPS = 3  # of conjugate gradients: each iteration begins where the one before ended
@@ -33,7 +33,7 @@ def factorise(
     """
     random, (n_users, n_items) = np.random.default_rng(seed), confidence.shape
     users, items = (random.random((n, factors), dtype=np.float32) * np.float32(START) for n in (n_users, n_items))
-    by_user, by_item = side_of(confidence), side_of(confidence.T.tocsr())
+    by_user, by_item = sparse_rows(confidence, np.int64), sparse_rows(confidence.T.tocsr(), np.int64)
     with threadpool_limits(1, "blas"):  # below threads of our own they only fight
         for _ in range(iterations):
             improve(users, items, by_user, regularization)
@@ -41,14 +41,8 @@ def factorise(
     return users, items
 
 
-def side_of(matrix: sp.csr_matrix) -> Side:
-    """Where rows begin, their columns and values, of the types the loops are compiled for."""
-    parts = ((matrix.indptr, np.int64), (matrix.indices, np.int32), (matrix.data, np.float32))
-    return tuple(np.require(part, kind, "CW") for part, kind in parts)
-
-
 def improve(rows: np.ndarray, others: np.ndarray, side: Side, regularization: float) -> None:
-    """A few steps towards the best ``rows`` for these ``others``, in place."""
+    """A few steps towards the best ``rows`` for these ``others``, in place; ``side`` are their ``sparse_rows``."""
     gram = others.T @ others + np.float32(regularization) * np.eye(others.shape[1], dtype=np.float32)
     each_part(side[0], lambda first, last: improve_rows(*side, rows, others, gram, first, last))
 

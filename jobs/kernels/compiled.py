@@ -4,9 +4,14 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from numba import config, njit
 from numba.core.caching import ZipCacheLocator
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 
 class ArchiveLocator(ZipCacheLocator):
@@ -55,6 +60,16 @@ def kernel(function: Callable, **options) -> Callable:
         return njit(function, nogil=True, cache=True, **options)
     except (RuntimeError, OSError):
         return njit(function, nogil=True, **options)
+
+
+def typed(*columns: tuple[np.ndarray, type]) -> tuple[np.ndarray, ...]:
+    """Of the types that loops are compiled for, so that they are compiled once; copies only where they are others."""
+    return tuple(np.require(column, kind, "CW") for column, kind in columns)
+
+
+def sparse_rows(matrix: "sp.csr_matrix", begins: type = np.int32) -> tuple[np.ndarray, ...]:
+    """Begins, columns and values of a matrix's rows, ``typed``."""
+    return typed((matrix.indptr, begins), (matrix.indices, np.int32), (matrix.data, np.float32))
 
 
 if not os.path.exists(__file__):  # we are in a zip

@@ -5,7 +5,7 @@ All loops are compiled and free of the interpreter's lock; each core takes its s
 
 import numpy as np
 
-from jobs.kernels.compiled import kernel
+from jobs.kernels.compiled import kernel, typed
 from jobs.kernels.threads import in_threads, n_parts
 
 
@@ -27,8 +27,7 @@ def user_order(user: np.ndarray, item: np.ndarray, time_s: np.ndarray, n_users: 
 
 def compiled_for(user: np.ndarray, item: np.ndarray, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of the types these loops are compiled for, once; copies only where they are others."""
-    parts = (user, np.int32), (item, np.int32), (time_s, np.float64)
-    return tuple(np.require(part, kind, "CW") for part, kind in parts)
+    return typed((user, np.int32), (item, np.int32), (time_s, np.float64))
 
 
 def cell_order(item: np.ndarray, n_items: int, begins: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.kernels.compiled import kernel
+from jobs.kernels.compiled import kernel, typed
 from schemas.codec import HEADER, MAX_ITEMS, NONE, pack_list
 from schemas.tables import SOURCES
 
@@ -53,8 +53,10 @@ def item_values(found: Found, alike: Alike) -> Iterator[tuple[int, bytes]]:
     first = np.append(np.arange(len(found.item)), np.full(len(left), NONE))
     second = np.append(behind, left)
     rows = (
-        compiled_for((found.begins, "i8"), (found.neighbor, "i4"), (found.score, "f8"), (found.source, "i8")),
-        compiled_for((alike.begins, "i8"), (alike.other, "i4"), (alike.weight, "f4")),
+        typed(
+            (found.begins, np.int64), (found.neighbor, np.int32), (found.score, np.float64), (found.source, np.int64)
+        ),
+        typed((alike.begins, np.int64), (alike.other, np.int32), (alike.weight, np.float32)),
     )
     floats = np.zeros(2, np.float32)
     columns = np.empty(MAX_ITEMS, np.int64), np.empty(MAX_ITEMS), np.empty(MAX_ITEMS, np.int64)
@@ -63,7 +65,7 @@ def item_values(found: Found, alike: Alike) -> Iterator[tuple[int, bytes]]:
     for start in range(0, len(items), AT_ONCE):
         some = slice(start, start + AT_ONCE)
         ends = np.zeros(len(items[some]) + 1, np.int64)
-        places = compiled_for((items[some], "i4"), (first[some], "i8"), (second[some], "i8"))
+        places = typed((items[some], np.int32), (first[some], np.int64), (second[some], np.int64))
         bad = pack_items(*places, *rows, lists, out, ends)
         if bad >= 0:
             n = int(ends[bad + 1])
@@ -73,11 +75,6 @@ def item_values(found: Found, alike: Alike) -> Iterator[tuple[int, bytes]]:
         text, at = out[: ends[-1]].tobytes(), ends.tolist()
         for place, item in enumerate(items[some].tolist()):
             yield item, text[at[place] : at[place + 1]]
-
-
-def compiled_for(*columns: tuple[np.ndarray, str]) -> tuple[np.ndarray, ...]:
-    """Of the types the loops are compiled for, once; copies only where they are others."""
-    return tuple(np.require(column, kind, "CW") for column, kind in columns)
 
 
 def matched(item: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import scipy.sparse as sp
 
-from jobs.kernels.compiled import kernel
+from jobs.kernels.compiled import kernel, sparse_rows
 from jobs.kernels.recipe.block_kernels import LEAST_BEST, NOWHERE, by_histories
 from jobs.kernels.recipe.block_topk import ByLength, topk_product
 from jobs.kernels.recipe.model import FAR, N_CANDIDATES, N_RANKED, Model
@@ -55,7 +55,9 @@ def candidates_by_history(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Begins by user, items, and columns ``(n, n_sources, 2)``, those of the sources by history filled."""
     names = [name for name, source in model.sources.items() if isinstance(source, ByNeighbors)]
-    histories = {kind: rows(people.history(kind)[users]) for kind in {model.sources[name].history for name in names}}
+    histories = {
+        kind: sparse_rows(people.history(kind)[users]) for kind in {model.sources[name].history for name in names}
+    }
     which = np.array([list(model.sources).index(name) for name in names], np.int64)
     n_users, n_lists = len(users), len(model.sources) + len(model.popular)
     begins = np.zeros(n_users + 1, np.int64)
@@ -63,8 +65,8 @@ def candidates_by_history(
     union, columns = np.empty(room + 1, np.int32), np.empty((room, len(model.sources), 2), np.float32)
     by_histories(
         slots([histories[model.sources[name].history] for name in names]),
-        slots([rows(model.sources[name].weights) for name in names]),
-        rows(owned)[:2],
+        slots([sparse_rows(model.sources[name].weights) for name in names]),
+        sparse_rows(owned)[:2],
         np.require(model.warm, bool, "CW"),
         np.stack(found, axis=1) if found else np.zeros((n_users, 0, 1), np.int32),
         padded(model.popular),
@@ -77,12 +79,6 @@ def candidates_by_history(
         which,
     )
     return begins, union[: begins[-1]], columns[: begins[-1]]
-
-
-def rows(matrix: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Begins, columns and values, of the types the loops are compiled for; copies only where they are others."""
-    parts = ((matrix.indptr, np.int32), (matrix.indices, np.int32), (matrix.data, np.float32))
-    return tuple(np.require(part, kind, "CW") for part, kind in parts)
 
 
 def slots(sources: list[tuple]) -> tuple[tuple[np.ndarray, ...], ...]:

@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from jobs.kernels.because import gram, strongest_reasons
-from jobs.kernels.compiled import kernel
+from jobs.kernels.compiled import kernel, sparse_rows
 from jobs.kernels.recipe.candidates import Slice
 from jobs.kernels.recipe.model import FAR, Model
 from jobs.kernels.recipe.people import DAY_S, People
@@ -59,16 +59,10 @@ def strongest(
     found = np.full(len(user), NOBODY, np.int64)
     bounds = np.flatnonzero(np.diff(user, prepend=NOBODY, append=NOBODY))
     has_both, turned = by_other is not None, weights if by_other is None else by_other
-    sides = (*arrays(history), *arrays(weights), *arrays(turned))
+    sides = (*sparse_rows(history), *sparse_rows(weights), *sparse_rows(turned))
     position = np.full(max(weights.shape), np.int32(NOBODY))
     tell_strongest(*sides, has_both, np.asarray(user), np.asarray(other), bounds, position, found)
     return found
-
-
-def arrays(matrix: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Begins, columns and values, of the types the loop is compiled for."""
-    parts = ((matrix.indptr, np.int32), (matrix.indices, np.int32), (matrix.data, np.float32))
-    return tuple(np.require(part, kind, "C") for part, kind in parts)
 
 
 @kernel

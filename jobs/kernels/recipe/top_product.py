@@ -6,7 +6,7 @@ A row is added up in one array as long as a row and cut at once, so that the who
 import numpy as np
 import scipy.sparse as sp
 
-from jobs.kernels.compiled import kernel
+from jobs.kernels.compiled import kernel, sparse_rows
 from jobs.kernels.threads import in_threads, n_parts
 
 SPARSE = 4  # a row whose terms are fewer than a fourth of the columns is gone through by the columns it touched
@@ -16,7 +16,7 @@ def top_product(left: sp.spmatrix, right: sp.spmatrix, n: int) -> sp.csr_matrix:
     """left @ right without its diagonal, of each row the ``n`` cells farthest from 0; of equals the lower column."""
     left, right = sp.csr_matrix(left, dtype=np.float32), sp.csr_matrix(right, dtype=np.float32)
     ends = np.linspace(0, left.shape[0], n_parts() + 1).astype(np.int64)
-    sides = (*rows(left), *rows(right))
+    sides = (*sparse_rows(left, np.int64), *sparse_rows(right, np.int64))
 
     def part(at: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return strongest(*sides, right.shape[1], min(n, right.shape[1]), ends[at], ends[at + 1])
@@ -27,12 +27,6 @@ def top_product(left: sp.spmatrix, right: sp.spmatrix, n: int) -> sp.csr_matrix:
     found = sp.csr_matrix((values, columns, begins), (left.shape[0], right.shape[1]))
     found.sort_indices()
     return found
-
-
-def rows(matrix: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Begins, columns and values, of the types the loop is compiled for."""
-    parts = ((matrix.indptr, np.int64), (matrix.indices, np.int32), (matrix.data, np.float32))
-    return tuple(np.require(part, kind, "CW") for part, kind in parts)
 
 
 @kernel
